@@ -1,0 +1,243 @@
+// Command example is a small web app whose sessions mongostore keeps in
+// MongoDB: sign in, count, take notes, sign out. It runs with nothing installed
+// but Go; see README.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/mongostore/mongostore"
+	"github.com/mongostore/mongostore/example/internal/database"
+)
+
+const usage = `A small web app that keeps its sessions in MongoDB through mongostore.
+
+usage: go run . [flags]
+
+Flags:
+  -addr address      where to listen (default %s)
+  -data folder       where keys and data are kept between runs
+                     (default %s)
+  -server kind       auto, uri, mongod, docker or embedded (default auto:
+                     the first of these that there is)
+                       uri       the server that MONGODB_URI names
+                       mongod    the program that MONGOD names, or the one on
+                                 the PATH, started on a free port
+                       docker    a container of MONGO_IMAGE (mongo:8.0), if
+                                 Docker runs and has the image
+                       embedded  FerretDB inside this process, on SQLite files
+  -insecure-cookies  leave Secure off the cookies, so that they travel over
+                     plain http to hosts other than localhost (and in Safari,
+                     to localhost too). Whoever can listen on the network can
+                     then take over a session: for trying things out only
+  -h                 this text
+
+Environment:
+  MONGODB_URI        a server to use, as mongodb://host/database
+                     (default database %s)
+  SESSION_KEY        key that signs the cookies, 32 bytes or more as hex or
+                     base64 (default: a file in the data folder)
+`
+
+// settings is what the command line says.
+type settings struct {
+	addr, data, server string
+	insecureCookies    bool
+}
+
+// errUsage: the command line is wrong, and the user has been told so.
+var errUsage = errors.New("usage")
+
+func parseFlags(arguments []string, stderr io.Writer) (settings, error) {
+	var s settings
+	const addr = "127.0.0.1:8080"
+	data := defaultData()
+	flags := flag.NewFlagSet("example", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() { fmt.Fprintf(stderr, usage, addr, data, database.DefaultName) }
+	flags.StringVar(&s.addr, "addr", addr, "")
+	flags.StringVar(&s.data, "data", data, "")
+	flags.StringVar(&s.server, "server", database.Auto, "")
+	flags.BoolVar(&s.insecureCookies, "insecure-cookies", false, "")
+	if err := flags.Parse(arguments); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return s, err
+		}
+		return s, errUsage
+	}
+	if flags.NArg() > 0 {
+		fmt.Fprintf(stderr, "unexpected argument %q\n", flags.Arg(0))
+		flags.Usage()
+		return s, errUsage
+	}
+	abs, err := filepath.Abs(s.data)
+	s.data = abs
+	return s, err
+}
+
+// defaultData is a folder that outlives a restart of the app.
+func defaultData() string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = "."
+	}
+	return filepath.Join(cache, "mongostore-demo")
+}
+
+// Bounds on starting and on stopping.
+const (
+	connectTimeout  = 15 * time.Second
+	shutdownTimeout = 10 * time.Second
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errUsage):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "example:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves the app until ctx ends. It takes things up in the order
+// port, key, database, store, and puts them down in the reverse order.
+func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) (err error) {
+	s, err := parseFlags(arguments, stderr)
+	if err != nil {
+		return err
+	}
+	listener, err := listen(ctx, s.addr)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	key, err := loadKey(filepath.Join(s.data, "session.key"))
+	if err != nil {
+		return err
+	}
+	note := func(text string) { fmt.Fprintln(stdout, text) }
+	db, err := database.Start(ctx, s.server, s.data, note)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, within(shutdownTimeout, db.Stop)) }()
+	client, version, err := connect(ctx, db.URI)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, within(shutdownTimeout, client.Disconnect)) }()
+	store, err := newStore(ctx, client.Database(db.Name), key)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	store.Options.Secure = !s.insecureCookies
+
+	announce(stdout, listener.Addr(), db, version)
+	return serve(ctx, listener, newApp(store, slog.New(slog.NewTextHandler(stderr, nil))))
+}
+
+// newStore is all there is to set up. UserID fills the records' "user" field,
+// by which a user's sessions can be found and ended.
+func newStore(ctx context.Context, db *mongo.Database, key []byte) (*mongostore.Store, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	return mongostore.New(ctx, db.Collection("sessions"), &mongostore.Config{UserID: userName}, key)
+}
+
+// connect returns a client that has reached the server, and the server's version.
+func connect(ctx context.Context, uri string) (*mongo.Client, string, error) {
+	client, err := mongo.Connect(options.Client().ApplyURI(uri).SetAppName("mongostore-demo"))
+	if err != nil {
+		return nil, "", fmt.Errorf("connect to MongoDB: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	var info struct {
+		Version string `bson:"version"`
+	}
+	err = client.Database("admin").RunCommand(ctx, bson.D{{Key: "buildInfo", Value: 1}}).Decode(&info)
+	if err != nil {
+		_ = client.Disconnect(context.WithoutCancel(ctx))
+		return nil, "", fmt.Errorf("reach MongoDB: %w", err)
+	}
+	return client, info.Version, nil
+}
+
+// listen comes first at the start, so that a port in use is said at once.
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s is in use by another program (or another run of this one); choose another with -addr, such as -addr 127.0.0.1:8081", addr)
+	}
+	return listener, err
+}
+
+func announce(w io.Writer, addr net.Addr, db *database.Server, version string) {
+	fmt.Fprintf(w, "Open      %s\n", pageURL(addr))
+	fmt.Fprintf(w, "Sessions  %s (MongoDB %s), database %s\n", db.Kind, version, db.Name)
+	fmt.Fprintf(w, "Data      %s\n", db.Data)
+	fmt.Fprintln(w, "Stop      Ctrl-C")
+}
+
+// pageURL says localhost for a loopback address: browsers take Secure cookies
+// from there without https.
+func pageURL(addr net.Addr) string {
+	tcp := addr.(*net.TCPAddr)
+	host := tcp.IP.String()
+	if tcp.IP.IsLoopback() || tcp.IP.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, fmt.Sprint(tcp.Port))
+}
+
+// serve answers requests until ctx ends, then lets those that run finish.
+func serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+	}
+	stopped := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		stopped <- within(shutdownTimeout, server.Shutdown)
+	}()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return <-stopped
+}
+
+// within runs a step of the shutdown with a time limit of its own: the context
+// that asked for the shutdown is over.
+func within(limit time.Duration, stop func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	return stop(ctx)
+}

@@ -1,0 +1,42 @@
+package mongostore
+
+import (
+	"context"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// SetClock makes a Store take the time from now, cut to milliseconds.
+func SetClock(s *Store, now func() time.Time) {
+	s.now = func() time.Time { return now().UTC().Truncate(time.Millisecond) }
+}
+
+// ShareMemory makes a Store of NewMemory keep its sessions where another one does, like a second process.
+func ShareMemory(s, with *Store) { s.backend = with.backend }
+
+// StatesInUse counts the session objects that a Store knows.
+func StatesInUse(s *Store) (n int) {
+	s.states.table.Range(func(any, any) bool { n++; return true })
+	return n
+}
+
+// Document returns the record with this id as MongoDB would show it, wherever it is.
+func Document(s *Store, id string) (bson.Raw, bool) {
+	if m, ok := s.backend.(*memory); ok {
+		rec, err := m.find(context.Background(), id)
+		if err != nil {
+			return nil, false
+		}
+		raw, err := bson.Marshal(rec.document())
+		return raw, err == nil
+	}
+	raw, err := s.Collection().FindOne(context.Background(), bson.D{{Key: "_id", Value: id}}).Raw()
+	return raw, err == nil
+}
+
+// The pure functions.
+var (
+	Merge     = merge
+	SameValue = sameValue
+)

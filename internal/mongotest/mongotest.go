@@ -1,0 +1,165 @@
+// Package mongotest gives tests a real MongoDB: the server that MONGODB_URI
+// names, else a container of a Docker engine, else a mongod binary. What it
+// starts it also stops, even when the test process is killed.
+//
+// A package that uses it hands its TestMain over:
+//
+//	func TestMain(m *testing.M) { mongotest.Main(m) }
+//
+// The environment chooses; nothing set is fine where Docker or mongod is.
+//
+//	MONGODB_URI              a server to use, whatever its kind (FerretDB too)
+//	MONGOSTORE_TEST_SERVER   uri, docker or mongod: only this one
+//	MONGOSTORE_TEST_TOPOLOGY standalone (default) or replicaset, for [Shared]
+//	MONGOSTORE_TEST_IMAGE    the image to run (default mongo:8.0)
+//	MONGOD                   the binary to run (default: mongod on PATH, then
+//	                         the one that scripts/mongod put in .cache)
+//	MONGOSTORE_TEST_REPORT   a file to append the names of the servers to
+package mongotest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// startTimeout bounds the start of one server, the download of an image aside.
+const startTimeout = 90 * time.Second
+
+// Main runs the tests of a package, prints the servers that they ran on, stops
+// those servers and exits. Call it from TestMain; without it no server starts.
+func Main(m *testing.M) {
+	if isWatchdog() {
+		guard(os.Stdin)
+		os.Exit(0)
+	}
+	os.Exit(suite.run(m))
+}
+
+// Shared returns the server that the environment asks for. All tests of the
+// binary share it, each with a [Server.Database] of its own.
+func Shared(tb testing.TB) *Server {
+	tb.Helper()
+	return suite.shared.get(tb)
+}
+
+// Standalone returns a single mongod with fail points and a TTL monitor that
+// wakes every second: [Shared] if that is one, else one more. Where MONGODB_URI
+// is the only server to be had, the test is skipped.
+func Standalone(tb testing.TB) *Server {
+	tb.Helper()
+	if environment().sharedIs(standalone) {
+		return suite.shared.get(tb)
+	}
+	return suite.standalone.get(tb)
+}
+
+// ReplicaSet returns three members with an elected primary, fail points and a
+// TTL monitor that wakes every second: [Shared] if that is one, else one more.
+func ReplicaSet(tb testing.TB) *Server {
+	tb.Helper()
+	if environment().sharedIs(replicaSet) {
+		return suite.shared.get(tb)
+	}
+	return suite.replicaSet.get(tb)
+}
+
+// Secured returns a mongod that takes TLS connections only and wants a login.
+// Its URI is the administrator's; [Server.UserURI] makes lesser users.
+func Secured(tb testing.TB) *Server {
+	tb.Helper()
+	return suite.secured.get(tb)
+}
+
+// Private returns a standalone for this test alone, which it may stop, freeze
+// and start again. It goes when the test ends.
+func Private(tb testing.TB) *Server {
+	tb.Helper()
+	s, err := startStandalone(context.WithoutCancel(tb.Context()))
+	if err != nil {
+		giveUp(tb, err)
+	}
+	s.private = true
+	tb.Cleanup(s.remove)
+	return s
+}
+
+// suite holds the servers that the tests of this binary share.
+var suite = servers{
+	shared:     lazy{start: startShared},
+	standalone: lazy{start: startStandalone},
+	replicaSet: lazy{start: startReplicaSet},
+	secured:    lazy{start: startSecured},
+}
+
+type servers struct {
+	shared, standalone, replicaSet, secured lazy
+}
+
+// leftovers is told of all that is started, here and by [Private].
+var leftovers watchdog
+
+func (s *servers) run(m *testing.M) int {
+	if err := leftovers.start(); err != nil {
+		fmt.Fprintln(os.Stderr, "mongotest:", err)
+		return 1
+	}
+	defer leftovers.stop()
+	code := m.Run()
+	var names []string
+	for _, l := range []*lazy{&s.shared, &s.standalone, &s.replicaSet, &s.secured} {
+		if l.server != nil {
+			names = append(names, l.server.String())
+			l.server.remove()
+		}
+	}
+	if len(names) > 0 {
+		report("ran on " + strings.Join(names, "; "))
+	}
+	return code
+}
+
+// report prints what the tests ran on, and appends it to the file named by
+// MONGOSTORE_TEST_REPORT: go test hides what a passing package prints.
+func report(line string) {
+	info, _ := debug.ReadBuildInfo()
+	name := "mongotest"
+	if info != nil && info.Path != "" {
+		name = strings.TrimSuffix(path.Base(info.Path), ".test")
+	}
+	line = name + " " + line + "\n"
+	_, _ = os.Stdout.WriteString(line)
+	if file := os.Getenv("MONGOSTORE_TEST_REPORT"); file != "" {
+		f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600) //nolint:gosec // a path its user chose
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "mongotest:", err)
+			return
+		}
+		_, _ = f.WriteString(line)
+		_ = f.Close()
+	}
+}
+
+// lazy starts a server when the first test asks for it.
+type lazy struct {
+	start  func(context.Context) (*Server, error)
+	once   sync.Once
+	server *Server
+	err    error
+}
+
+func (l *lazy) get(tb testing.TB) *Server {
+	tb.Helper()
+	// The server outlives the test that happens to ask first.
+	l.once.Do(func() { l.server, l.err = l.start(context.WithoutCancel(tb.Context())) })
+	if l.err != nil {
+		giveUp(tb, l.err)
+	}
+	return l.server
+}

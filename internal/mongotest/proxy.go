@@ -1,0 +1,315 @@
+package mongotest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+)
+
+// Proxy stands between a client and a server and spoils what passes: an answer
+// that is lost after the write was done, a network that is cut or slow.
+type Proxy struct {
+	target  string // the server's address
+	address string // its own
+	uri     string
+
+	mu       sync.Mutex
+	listener net.Listener // nil while it is cut
+	links    map[*link]struct{}
+	drop     string // the command whose replies are dropped
+	times    int    // how many more of them
+	dropped  int
+	delay    time.Duration
+	open     chan struct{} // closed while traffic passes
+	work     sync.WaitGroup
+}
+
+// Proxy returns a proxy in front of the server; of a replica set, in front of
+// its primary. It goes when the test ends.
+func (s *Server) Proxy(tb testing.TB) *Proxy {
+	tb.Helper()
+	if s.CAFile != "" {
+		tb.Fatal("mongotest: a proxy cannot read TLS")
+	}
+	target, err := s.primary(tb)
+	if err != nil {
+		tb.Fatalf("mongotest: %v", err)
+	}
+	port, err := freePort()
+	if err != nil {
+		tb.Fatalf("mongotest: %v", err)
+	}
+	p := &Proxy{target: target, address: address(port), links: map[*link]struct{}{}, open: make(chan struct{})}
+	p.uri = direct(s.uri, p.address)
+	close(p.open)
+	p.Restore(tb)
+	tb.Cleanup(func() {
+		p.Cut()
+		p.work.Wait()
+	})
+	return p
+}
+
+// URI returns the server's connection string with the proxy's address. It is a
+// direct connection, as else the driver would find its way round the proxy.
+func (p *Proxy) URI() string { return p.uri }
+
+// DropReplies closes a client's connection instead of passing on the reply to a
+// command of that name, so many times from now on: the server has done what the
+// client does not hear of. An earlier DropReplies is forgotten.
+func (p *Proxy) DropReplies(command string, times int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.drop, p.times = command, times
+}
+
+// Dropped returns how many replies were dropped.
+func (p *Proxy) Dropped() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dropped
+}
+
+// Delay holds each reply back for d, from now on.
+func (p *Proxy) Delay(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
+
+// Hang holds all traffic, with the connections open, until Hang(false).
+func (p *Proxy) Hang(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.open:
+		if on {
+			p.open = make(chan struct{})
+		}
+	default:
+		if !on {
+			close(p.open)
+		}
+	}
+}
+
+// Cut closes all connections and refuses new ones.
+func (p *Proxy) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.listener != nil {
+		_ = p.listener.Close()
+		p.listener = nil
+	}
+	for l := range p.links {
+		l.close()
+	}
+}
+
+// Restore takes connections again after [Proxy.Cut].
+func (p *Proxy) Restore(tb testing.TB) {
+	tb.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.listener != nil {
+		return
+	}
+	var config net.ListenConfig
+	l, err := config.Listen(tb.Context(), "tcp", p.address)
+	if err != nil {
+		tb.Fatalf("mongotest: %v", err)
+	}
+	p.listener = l
+	p.work.Go(func() { p.accept(l) })
+}
+
+func (p *Proxy) accept(listener net.Listener) {
+	for {
+		client, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", p.target) //nolint:noctx // on this machine; ends with the listener
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		l := &link{proxy: p, client: client, server: server, closed: make(chan struct{}), pending: map[uint32]bool{}}
+		l.close = sync.OnceFunc(func() {
+			close(l.closed)
+			_ = client.Close()
+			_ = server.Close()
+		})
+		p.add(listener, l)
+		p.work.Go(func() { p.carry(l, client, l.request) })
+		p.work.Go(func() { p.carry(l, server, l.reply) })
+	}
+}
+
+// add makes a link known to Cut, which may have been quicker.
+func (p *Proxy) add(listener net.Listener, l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.listener != listener {
+		l.close()
+		return
+	}
+	p.links[l] = struct{}{}
+}
+
+// carry passes the messages from one side on until either side ends.
+func (p *Proxy) carry(l *link, from io.Reader, pass func(message) error) {
+	for {
+		m, err := readMessage(from)
+		if err == nil {
+			err = pass(m)
+		}
+		if err != nil {
+			break
+		}
+	}
+	l.close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.links, l)
+}
+
+// link is one client's connection.
+type link struct {
+	proxy          *Proxy
+	client, server net.Conn
+	closed         chan struct{}
+	close          func()
+	mu             sync.Mutex
+	pending        map[uint32]bool // requests whose replies are dropped
+}
+
+var errDropped = errors.New("closed")
+
+func (l *link) request(m message) error {
+	if l.proxy.wantsDrop(m.command()) {
+		l.mu.Lock()
+		l.pending[m.id()] = true
+		l.mu.Unlock()
+	}
+	if !l.wait(0) {
+		return errDropped
+	}
+	_, err := l.server.Write(m)
+	return err
+}
+
+func (l *link) reply(m message) error {
+	l.proxy.mu.Lock()
+	delay := l.proxy.delay
+	l.proxy.mu.Unlock()
+	l.mu.Lock()
+	dropped := l.pending[m.responseTo()]
+	l.mu.Unlock()
+	if dropped || !l.wait(delay) {
+		return errDropped
+	}
+	_, err := l.client.Write(m)
+	return err
+}
+
+// wait returns after d, and not while the proxy hangs; false: the link is closed.
+func (l *link) wait(d time.Duration) bool {
+	if d > 0 {
+		select {
+		case <-time.After(d):
+		case <-l.closed:
+			return false
+		}
+	}
+	l.proxy.mu.Lock()
+	open := l.proxy.open
+	l.proxy.mu.Unlock()
+	select {
+	case <-open:
+		return true
+	case <-l.closed:
+		return false
+	}
+}
+
+func (p *Proxy) wantsDrop(command string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if command == "" || command != p.drop || p.times == 0 {
+		return false
+	}
+	p.times--
+	p.dropped++
+	return true
+}
+
+// message is one of MongoDB's wire protocol, header and all.
+type message []byte
+
+func readMessage(r io.Reader) (message, error) {
+	var header [16]byte
+	if _, err := io.ReadFull(r, header[:]); err != nil {
+		return nil, err
+	}
+	size := binary.LittleEndian.Uint32(header[:])
+	if size < 16 || size > 64<<20 {
+		return nil, errors.New("not MongoDB's protocol")
+	}
+	m := make(message, size)
+	copy(m, header[:])
+	_, err := io.ReadFull(r, m[16:])
+	return m, err
+}
+
+func (m message) id() uint32         { return binary.LittleEndian.Uint32(m[4:]) }
+func (m message) responseTo() uint32 { return binary.LittleEndian.Uint32(m[8:]) }
+
+// command returns the name of the command in an OP_MSG: the first key of its
+// first section, the body.
+func (m message) command() string {
+	const opMsg, body = 2013, 16 + 4 + 1 + 4 + 1 // header, flags, section kind, size, type
+	if binary.LittleEndian.Uint32(m[12:]) != opMsg || len(m) <= body || m[20] != 0 {
+		return ""
+	}
+	name, _, _ := bytes.Cut(m[body:], []byte{0})
+	return string(name)
+}
+
+// primary returns the address of the server that takes writes.
+func (s *Server) primary(tb testing.TB) (string, error) {
+	tb.Helper()
+	var hello struct {
+		Primary string `bson:"primary"`
+	}
+	err := s.client.Database("admin").RunCommand(tb.Context(), map[string]int{"hello": 1}).Decode(&hello)
+	if hello.Primary != "" || err != nil {
+		return hello.Primary, err
+	}
+	return options.Client().ApplyURI(s.uri).Hosts[0], nil
+}
+
+// direct returns uri with one other host and a direct connection to it.
+func direct(uri, host string) string {
+	_, rest, _ := strings.Cut(uri, "://")
+	hosts, query, _ := strings.Cut(rest, "?")
+	login := ""
+	if at := strings.LastIndex(hosts, "@"); at >= 0 {
+		login = hosts[:at+1]
+	}
+	params := []string{"directConnection=true"}
+	for param := range strings.SplitSeq(query, "&") {
+		if param != "" && !strings.HasPrefix(param, "replicaSet=") && !strings.HasPrefix(param, "directConnection=") {
+			params = append(params, param)
+		}
+	}
+	return "mongodb://" + login + host + "/?" + strings.Join(params, "&")
+}

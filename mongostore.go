@@ -1,0 +1,304 @@
+// Package mongostore keeps the sessions of [gorilla/sessions] in MongoDB.
+package mongostore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/securecookie"
+	"github.com/gorilla/sessions"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+)
+
+// Store keeps sessions in MongoDB. It implements gorilla's [sessions.Store].
+//
+// A Store is safe for concurrent use. Its two fields are to be set before the first request.
+type Store struct {
+	// Codecs sign, and with a block key encrypt, the cookie, as in every gorilla store.
+	Codecs []securecookie.Codec
+	// Options are the defaults of a session's cookie; each session gets a copy. They begin as Path "/",
+	// HttpOnly, Secure, SameSite=Lax and a MaxAge of Config.TTL. Change fields rather than replace it:
+	// over plain HTTP, on anything but localhost, set Secure to false or browsers drop the cookie.
+	Options *sessions.Options
+
+	cfg       Config
+	lifetimes lifetimes
+	payloads  payloads
+	backend   backend
+	states    states
+	locks     locks
+	removal   removal
+	now       func() time.Time // in whole milliseconds, as they are stored
+}
+
+var _ sessions.Store = (*Store)(nil)
+
+// New returns a Store that keeps its sessions in coll, a collection of its own. It checks keys and config,
+// creates or repairs the indexes unless Config.NoIndexes is set, and starts removing expired sessions if
+// the server does not; ctx bounds that and is not kept. A nil cfg means the defaults.
+//
+// Keys come in pairs, an authentication key of 32 or 64 random bytes and an encryption key of 16, 24 or 32,
+// or nil for none. The first pair makes cookies, every pair reads them. To replace a key without
+// encryption: New(ctx, coll, nil, newKey, nil, oldKey, nil).
+//
+// Call Close to stop the removal; coll's client stays yours to disconnect. A New that fails leaves nothing
+// behind and can be called again.
+func New(ctx context.Context, coll *mongo.Collection, cfg *Config, keyPairs ...[]byte) (*Store, error) {
+	if coll == nil {
+		return nil, errors.New("mongostore: the collection is nil")
+	}
+	s, err := newStore(cfg, keyPairs)
+	if err != nil {
+		return nil, err
+	}
+	s.backend = newCollection(coll, &s.cfg)
+	interval := s.cfg.AutoRemove == AutoRemoveInterval
+	if !s.cfg.NoIndexes {
+		native, err := s.ensureIndexes(ctx)
+		if err != nil {
+			return nil, err
+		}
+		interval = interval || s.cfg.AutoRemove == AutoRemoveNative && !native
+	}
+	if interval {
+		s.removal.start(s)
+	}
+	return s, nil
+}
+
+// NewMemory returns a Store that keeps its sessions in the process, for tests and demos. All but what
+// only MongoDB does is as in a Store made by New, and it works inside a testing/synctest bubble. Without
+// keys it makes a random one.
+func NewMemory(cfg *Config, keyPairs ...[]byte) (*Store, error) {
+	if len(keyPairs) == 0 && (cfg == nil || len(cfg.CookieCodecs) == 0) {
+		key := make([]byte, 32)
+		_, _ = rand.Read(key) // never fails
+		keyPairs = [][]byte{key}
+	}
+	s, err := newStore(cfg, keyPairs)
+	if err != nil {
+		return nil, err
+	}
+	s.backend = &memory{
+		records: make(map[string]record),
+		sweep:   s.cfg.AutoRemove == AutoRemoveNative,
+		now:     func() time.Time { return s.now() },
+	}
+	if s.cfg.AutoRemove == AutoRemoveInterval {
+		s.removal.start(s)
+	}
+	return s, nil
+}
+
+// newStore returns a Store that lacks only its backend.
+func newStore(cfg *Config, keyPairs [][]byte) (*Store, error) {
+	s := &Store{
+		cfg: cfg.withDefaults(),
+		now: func() time.Time { return time.Now().UTC().Truncate(time.Millisecond) },
+	}
+	if err := s.cfg.validate(); err != nil {
+		return nil, err
+	}
+	codecs, err := newCodecs(s.cfg.CookieCodecs, keyPairs)
+	if err != nil {
+		return nil, err
+	}
+	s.Codecs = codecs
+	options := s.builtinOptions()
+	s.Options = &options
+	s.lifetimes = lifetimes{s.cfg.TTL, s.cfg.MaxLifetime, s.cfg.TouchAfter}
+	s.payloads = payloads{s.cfg.PayloadCodec, s.cfg.MaxBytes}
+	s.locks = newLocks()
+	return s, nil
+}
+
+func (s *Store) builtinOptions() sessions.Options {
+	return sessions.Options{
+		Path: "/", MaxAge: seconds(s.cfg.TTL), Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}
+}
+
+// defaultOptions returns a copy of Options, or what they began as if they are nil.
+func (s *Store) defaultOptions() sessions.Options {
+	if s.Options == nil {
+		return s.builtinOptions()
+	}
+	return *s.Options
+}
+
+// Get returns the session of this name, loading it at its first call in a request; later calls return the
+// same object. It never returns nil.
+//
+// No cookie, or one whose session has ended: a new session, and no error. Otherwise, beside a new session:
+// ErrInvalidCookie (go on with it), ErrUnavailable (answer 503) or ErrDecode. The session beside an error
+// is safe to save: nothing of what is stored is lost by it.
+//
+// What a middleware sets on a request after the first Get of it, a deadline say, does not reach the load.
+func (s *Store) Get(r *http.Request, name string) (*sessions.Session, error) {
+	session, err := sessions.GetRegistry(r).Get(s, name)
+	if session == nil { // the name is invalid
+		session, _ = s.New(r, name)
+	}
+	return session, err
+}
+
+// New loads the session of this name without keeping it for the request, so it also tries a failed load
+// again. It returns what Get returns.
+func (s *Store) New(r *http.Request, name string) (*sessions.Session, error) {
+	session := sessions.NewSession(s, name)
+	options := s.defaultOptions()
+	session.IsNew, session.Options = true, &options
+
+	st := new(state)
+	err := s.load(r, session, st)
+	st.handed = *session.Options
+	s.states.put(session, st)
+	return session, err
+}
+
+// Save stores the session and sets its cookie, before anything else is written to w.
+//
+// With Options.MaxAge < 0 it ends the session: the record is deleted and the cookie expired, which happens
+// even if MongoDB fails. Otherwise a new session is inserted, a changed one updated, and of an unchanged
+// one the deadline is moved if that is worth it. Changes that other requests made meanwhile are kept, and
+// are in session.Values afterwards. The cookie is set only if this Save wrote the record.
+//
+// ErrNotFound: the session has ended since it was loaded, or another request renewed it; nothing is stored.
+// ErrConflict, ErrTooLarge: as they say. ErrUnavailable: MongoDB did not answer; if the error is of a write
+// concern, the session is stored and the cookie set all the same. The values are as they were after an error,
+// and Save may be called again.
+func (s *Store) Save(r *http.Request, w http.ResponseWriter, session *sessions.Session) error {
+	st, err := s.stateOf(session)
+	if err != nil {
+		return err
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+
+	options := s.optionsOf(session, st)
+	ctx, cancel := s.saveContext(r)
+	defer cancel()
+	if options.MaxAge < 0 {
+		return s.end(ctx, r, w, session, st, options)
+	}
+	if st.failed != nil {
+		return st.failed
+	}
+	if session.ID != st.id {
+		if session.ID != "" {
+			return errors.New("mongostore: session.ID was changed; set it to \"\" or call Regenerate for a new secret")
+		}
+		st.renew = true
+	}
+	if session.Values == nil {
+		session.Values = make(map[any]any)
+	}
+	d, err := (&saving{Store: s, session: session, state: st, options: options}).save(ctx)
+	if d != nil && d.cookie != "" {
+		options.MaxAge = cookieMaxAge(d.maxAge, d.now, d.expires)
+		setCookie(w, session.Name(), d.cookie, options)
+	}
+	return err
+}
+
+// optionsOf returns the options of the cookie of a session.
+func (s *Store) optionsOf(session *sessions.Session, st *state) sessions.Options {
+	if session.Options == nil {
+		options := s.defaultOptions()
+		options.MaxAge = st.handed.MaxAge
+		return options
+	}
+	options := *session.Options
+	options.MaxAge = min(options.MaxAge, maxMaxAge)
+	return options
+}
+
+// MaxAge sets Options.MaxAge, in seconds: the default for sessions whose own MaxAge the application does
+// not set. 0 means cookies that end with the browser. Call it before the first request.
+func (s *Store) MaxAge(age int) {
+	options := s.defaultOptions()
+	options.MaxAge = age
+	s.Options = &options
+}
+
+// Regenerate makes the next Save of session give it a new secret and cookie, after which the old cookie is
+// dead. Call it whenever a visitor becomes somebody: at login, at a change of rights; it protects against
+// session fixation (OWASP: renew the session ID after any privilege level change).
+//
+// MaxLifetime counts anew from then on, so do not call it from a timer. session.ID, which is a name and not
+// a secret, stays as it is.
+func (s *Store) Regenerate(session *sessions.Session) {
+	if st := s.states.get(session); st != nil {
+		st.mu.Lock()
+		st.renew = true
+		st.mu.Unlock()
+	}
+}
+
+// KeepAlive returns a middleware that saves the session of this name, if the request brought one, before
+// the handler runs: so that its lifetime counts from the last request, not from the last change. It costs a
+// write only every Config.TouchAfter. Errors are left for the handler, which sees them from its own Get.
+func (s *Store) KeepAlive(name string) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			session, err := s.Get(r, name)
+			if err == nil && !session.IsNew {
+				_ = session.Save(r, w)
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// Collection returns the collection in which sessions are stored, with the read preference and write
+// concern that the Store uses; nil for NewMemory.
+func (s *Store) Collection() *mongo.Collection {
+	if c, ok := s.backend.(*collection); ok {
+		return c.Collection
+	}
+	return nil
+}
+
+// Close stops the removal of expired sessions and waits until it has. It may be called more than once, and
+// leaves the client alone.
+func (s *Store) Close() error {
+	s.removal.stop()
+	return nil
+}
+
+// userOf asks Config.UserID whose session it is. Without one, or if it panics, that stays as it was.
+func (s *Store) userOf(session *sessions.Session, before string) (user string) {
+	if s.cfg.UserID == nil {
+		return before
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			s.cfg.Logger.Error("mongostore: Config.UserID panicked; the session keeps its user", "id", session.ID, "panic", fmt.Sprintf("%T", r))
+			user = before
+		}
+	}()
+	return s.cfg.UserID(session)
+}
+
+// locks are striped: sessions share them, but a Save takes at most one.
+type locks struct {
+	seed    maphash.Seed
+	stripes [256]chan struct{}
+}
+
+func newLocks() locks {
+	l := locks{seed: maphash.MakeSeed()}
+	for i := range l.stripes {
+		l.stripes[i] = make(chan struct{}, 1)
+	}
+	return l
+}
+
+func (l *locks) of(id string) chan struct{} {
+	return l.stripes[maphash.String(l.seed, id)%uint64(len(l.stripes))]
+}

@@ -1,0 +1,311 @@
+package mongostore
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+)
+
+// record is a session as it is stored. Its byte slices are never written to, so copies may share them.
+type record struct {
+	id                            string        // the handle: _id
+	token                         []byte        // SHA-256 of the cookie's secret
+	name                          string        // the cookie's name
+	session                       bson.RawValue // the payload
+	expires, createdAt, updatedAt time.Time     // in UTC, whole milliseconds
+	version                       int64         // random, new at each write of the payload
+	user                          string        // absent if empty
+	maxAge                        *int          // Options.MaxAge, if the application set one
+
+	damage error // ErrDecode, for a document that was edited into a shape it must not have
+}
+
+// guard is the filter of every update: the record as it was when it was read, and not expired.
+type guard struct {
+	id      string
+	token   []byte
+	version int64
+	now     time.Time
+}
+
+// scope says which fields of a record an update writes.
+type scope int
+
+const (
+	deadline scope = iota // expires and updatedAt
+	payload               // those, and all that a handler can change
+	renewal               // those, and the token: the old cookie is dead
+)
+
+var errNoRecord = errors.New("no such record")
+
+// backend is where records live: in a MongoDB collection or, for tests and demos, in memory. Its methods
+// are the commands of this package; every one but those of the last group touches one record by its id.
+type backend interface {
+	find(ctx context.Context, id string) (*record, error) // errNoRecord, ErrUnavailable
+	// insert reports false if the id is taken.
+	insert(ctx context.Context, rec *record) (inserted bool, err error)
+	// update reports false if no record fits the guard. Both may report true with an error: the record is
+	// written, but the write concern was not met.
+	update(ctx context.Context, g guard, rec *record, s scope) (matched bool, err error)
+	// delete removes the record with this id and, unless it is nil, this token.
+	delete(ctx context.Context, id string, token []byte) error
+
+	count(ctx context.Context, expiresAfter, createdAfter time.Time) (int64, error)
+	// removeBatch deletes some of what expired at or before a moment, and reports how many it found.
+	removeBatch(ctx context.Context, until time.Time) (found int, removed int64, err error)
+}
+
+// newVersion returns a random tag.
+func newVersion() int64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:])                         // never fails
+	return int64(binary.LittleEndian.Uint64(b[:])) //nolint:gosec // any 64 bits will do
+}
+
+// collection is the backend in MongoDB.
+type collection struct {
+	*mongo.Collection                   // reads from the primary, writes with the collection's write concern
+	durable           *mongo.Collection // writes with majority
+}
+
+// newCollection pins what must not depend on the client's settings.
+func newCollection(coll *mongo.Collection, cfg *Config) *collection {
+	reads := options.Collection().SetReadPreference(cfg.ReadPreference).SetReadConcern(readconcern.Local())
+	if cfg.WriteConcern != nil {
+		c := coll.Clone(reads.SetWriteConcern(cfg.WriteConcern))
+		return &collection{c, c}
+	}
+	plain := coll.Clone(reads)
+	return &collection{plain, plain.Clone(options.Collection().SetWriteConcern(writeconcern.Majority()))}
+}
+
+// find filters by _id alone, which takes the server's fast path; the caller checks the rest.
+func (c *collection) find(ctx context.Context, id string) (*record, error) {
+	raw, err := c.FindOne(ctx, bson.D{{Key: "_id", Value: id}}).Raw()
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return nil, errNoRecord
+	}
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return parseRecord(raw), nil
+}
+
+func (c *collection) insert(ctx context.Context, rec *record) (bool, error) {
+	_, err := c.durable.InsertOne(ctx, rec.document())
+	if mongo.IsDuplicateKeyError(err) {
+		return false, nil
+	}
+	return err == nil || onlyConcern(err), err
+}
+
+func (c *collection) update(ctx context.Context, g guard, rec *record, s scope) (bool, error) {
+	coll := c.Collection
+	if s == renewal {
+		coll = c.durable
+	}
+	res, err := coll.UpdateOne(ctx, g.filter(), rec.changes(s))
+	if err != nil {
+		return matchedAnyway(err), err
+	}
+	if !res.Acknowledged {
+		return false, errUnacknowledged
+	}
+	return res.MatchedCount > 0, nil
+}
+
+func (c *collection) delete(ctx context.Context, id string, token []byte) error {
+	filter := bson.D{{Key: "_id", Value: id}}
+	if token != nil {
+		filter = append(filter, bson.E{Key: "token", Value: token})
+	}
+	_, err := c.durable.DeleteOne(ctx, filter)
+	return err
+}
+
+var errUnacknowledged = errors.New("the collection's write concern is w:0, unacknowledged: set Config.WriteConcern")
+
+// onlyConcern reports whether err says no more than that the write concern was not met: then the primary
+// has done what it was told, and only its replication is in doubt.
+func onlyConcern(err error) bool {
+	var we mongo.WriteException
+	return errors.As(err, &we) && we.WriteConcernError != nil && len(we.WriteErrors) == 0
+}
+
+// matchedAnyway reports whether an update that ended with err matched a record and wrote it.
+func matchedAnyway(err error) bool {
+	var we mongo.WriteException
+	if !onlyConcern(err) || !errors.As(err, &we) {
+		return false
+	}
+	n, err := we.Raw.LookupErr("n")
+	return err == nil && n.IsNumber() && n.AsInt64() > 0
+}
+
+func (c *collection) count(ctx context.Context, expiresAfter, createdAfter time.Time) (int64, error) {
+	filter := bson.D{{Key: "expires", Value: bson.D{{Key: "$gt", Value: expiresAfter}}}}
+	if !createdAfter.IsZero() {
+		filter = append(filter, bson.E{Key: "createdAt", Value: bson.D{{Key: "$gt", Value: createdAfter}}})
+	}
+	return c.CountDocuments(ctx, filter)
+}
+
+// removalBatch bounds one delete, so that it never holds up requests for long.
+const removalBatch = 1000
+
+func (c *collection) removeBatch(ctx context.Context, until time.Time) (int, int64, error) {
+	past := bson.E{Key: "expires", Value: bson.D{{Key: "$lte", Value: until}}}
+	cursor, err := c.Find(ctx, bson.D{past}, options.Find().
+		SetProjection(bson.D{{Key: "_id", Value: 1}}).
+		SetSort(bson.D{{Key: "expires", Value: 1}}).
+		SetLimit(removalBatch))
+	if err != nil {
+		return 0, 0, err
+	}
+	var found []struct {
+		ID bson.RawValue `bson:"_id"`
+	}
+	if err := cursor.All(ctx, &found); err != nil || len(found) == 0 {
+		return 0, 0, err
+	}
+	ids := make(bson.A, len(found))
+	for i, f := range found {
+		ids[i] = f.ID
+	}
+	// The deadline is in the filter again: a session may have been prolonged since.
+	res, err := c.DeleteMany(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}, past})
+	if err != nil {
+		return 0, 0, err
+	}
+	return len(found), res.DeletedCount, nil
+}
+
+// guard returns the filter that a record as it is here must pass.
+func (rec *record) guard(now time.Time) guard {
+	return guard{rec.id, rec.token, rec.version, now}
+}
+
+func (g guard) filter() bson.D {
+	return bson.D{
+		{Key: "_id", Value: g.id},
+		{Key: "token", Value: g.token},
+		{Key: "version", Value: g.version},
+		{Key: "expires", Value: bson.D{{Key: "$gt", Value: g.now}}},
+	}
+}
+
+// document returns the record as it is inserted.
+func (rec *record) document() bson.D {
+	doc := bson.D{
+		{Key: "_id", Value: rec.id},
+		{Key: "token", Value: rec.token},
+		{Key: "name", Value: rec.name},
+		{Key: "session", Value: rec.session},
+		{Key: "expires", Value: rec.expires},
+		{Key: "createdAt", Value: rec.createdAt},
+		{Key: "updatedAt", Value: rec.updatedAt},
+		{Key: "version", Value: rec.version},
+	}
+	set, _ := rec.optional()
+	return append(doc, set...)
+}
+
+// changes returns the update that writes the fields of a scope.
+func (rec *record) changes(s scope) bson.D {
+	set := bson.D{{Key: "expires", Value: rec.expires}, {Key: "updatedAt", Value: rec.updatedAt}}
+	if s == deadline {
+		return bson.D{{Key: "$set", Value: set}}
+	}
+	set = append(set, bson.E{Key: "session", Value: rec.session}, bson.E{Key: "version", Value: rec.version})
+	if s == renewal {
+		set = append(set, bson.E{Key: "token", Value: rec.token}, bson.E{Key: "createdAt", Value: rec.createdAt})
+	}
+	present, absent := rec.optional()
+	update := bson.D{{Key: "$set", Value: append(set, present...)}}
+	if len(absent) > 0 {
+		update = append(update, bson.E{Key: "$unset", Value: absent})
+	}
+	return update
+}
+
+// optional returns the fields that a record need not have: those it has, and those it lacks.
+func (rec *record) optional() (present, absent bson.D) {
+	if rec.user != "" {
+		present = append(present, bson.E{Key: "user", Value: rec.user})
+	} else {
+		absent = append(absent, bson.E{Key: "user", Value: ""})
+	}
+	if rec.maxAge != nil {
+		present = append(present, bson.E{Key: "maxAge", Value: *rec.maxAge})
+	} else {
+		absent = append(absent, bson.E{Key: "maxAge", Value: ""})
+	}
+	return present, absent
+}
+
+// parseRecord reads a document, whoever wrote or edited it. What decides whether a session is valid is
+// taken strictly: a token or deadline of another type is like none. Other fields of a wrong type make the
+// record undecodable. The result shares no memory with raw.
+func parseRecord(raw bson.Raw) *record {
+	rec := new(record)
+	elements, err := raw.Elements()
+	if err != nil {
+		rec.damage = fmt.Errorf("mongostore: %w: %w", ErrDecode, err)
+	}
+	for _, element := range elements {
+		if !rec.set(element.Key(), element.Value()) && rec.damage == nil {
+			rec.damage = fmt.Errorf("mongostore: %w: field %q has a wrong type or value", ErrDecode, element.Key())
+		}
+	}
+	return rec
+}
+
+// set takes one field of a document, and reports false if it has a type it must not have.
+func (rec *record) set(field string, value bson.RawValue) (ok bool) {
+	switch field {
+	case "_id":
+		rec.id, ok = value.StringValueOK()
+	case "token":
+		_, token, _ := value.BinaryOK()
+		rec.token, ok = append([]byte{}, token...), true
+	case "name":
+		rec.name, ok = value.StringValueOK()
+	case "session":
+		rec.session, ok = bson.RawValue{Type: value.Type, Value: append([]byte{}, value.Value...)}, true
+	case "expires":
+		rec.expires, _ = dateOf(value)
+		ok = true
+	case "createdAt":
+		rec.createdAt, ok = dateOf(value)
+	case "updatedAt":
+		rec.updatedAt, ok = dateOf(value)
+	case "version":
+		rec.version, ok = value.Int64OK()
+	case "user":
+		rec.user, ok = value.StringValueOK()
+	case "maxAge":
+		var n int64
+		n, ok = value.AsInt64OK()
+		ok = ok && n >= 0
+		maxAge := int(max(0, min(n, int64(maxMaxAge))))
+		rec.maxAge = &maxAge
+	default:
+		ok = true
+	}
+	return ok
+}
+
+func dateOf(value bson.RawValue) (time.Time, bool) {
+	t, ok := value.TimeOK()
+	return t.UTC(), ok
+}

@@ -1,0 +1,76 @@
+package mongostore
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// removalGrace is how long an expired record is left alone: the clocks of several machines differ.
+const removalGrace = time.Minute
+
+// removal is the goroutine that deletes expired sessions each RemoveInterval.
+type removal struct {
+	mu     sync.Mutex
+	cancel context.CancelFunc // nil: not running
+	done   chan struct{}
+}
+
+func (l *removal) start(s *Store) {
+	ctx, cancel := context.WithCancel(context.Background())
+	l.cancel, l.done = cancel, make(chan struct{})
+	go l.run(ctx, s)
+}
+
+// stop ends the goroutine and waits for it; one that does not run is fine.
+func (l *removal) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cancel != nil {
+		l.cancel()
+		<-l.done
+		l.cancel = nil
+	}
+}
+
+func (l *removal) run(ctx context.Context, s *Store) {
+	defer close(l.done)
+	for {
+		interval := s.cfg.RemoveInterval
+		pause := time.NewTimer(interval - interval/10 + rand.N(interval/5)) //nolint:gosec // jitter
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return
+		case <-pause.C:
+		}
+		if _, err := s.RemoveExpired(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Logger.Warn("mongostore: removing expired sessions failed; it will be tried again", "error", err, "in", interval)
+		}
+	}
+}
+
+// RemoveExpired deletes the sessions that expired a minute ago or more, in batches, and returns how many.
+// It is for AutoRemoveDisabled, called from cron; running it beside another removal is harmless. Each
+// batch takes Config.Timeout at most; ctx bounds the whole.
+func (s *Store) RemoveExpired(ctx context.Context) (int64, error) {
+	until := s.now().Add(-removalGrace)
+	var total int64
+	for {
+		found, removed, err := s.removeBatch(ctx, until)
+		total += removed
+		if err != nil {
+			return total, unavailable(err)
+		}
+		if found < removalBatch {
+			return total, nil
+		}
+	}
+}
+
+func (s *Store) removeBatch(ctx context.Context, until time.Time) (int, int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	return s.backend.removeBatch(ctx, until)
+}
