@@ -1,6 +1,7 @@
 package mongostore_test
 
 import (
+	"context"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 	"github.com/mongostore/mongostore/internal/mongotest"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
 func TestMain(m *testing.M) { mongotest.Main(m) }
@@ -108,6 +110,17 @@ func (p *place) count() int64 {
 	return n
 }
 
+// mongoClient returns a client of the test's own.
+func mongoClient(t *testing.T, uri string) *mongo.Client {
+	t.Helper()
+	client, err := mongo.Connect(options.Client().ApplyURI(uri))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Disconnect(context.WithoutCancel(t.Context())) })
+	return client
+}
+
 // clock is the time of a test. It begins now, since a server compares it with its own.
 type clock struct {
 	mu  sync.Mutex
@@ -185,7 +198,7 @@ func (v *visit) saved(t *testing.T) {
 
 // arrive gives the answer's cookies to the browser.
 func (v *visit) arrive() {
-	for _, c := range v.w.Result().Cookies() {
+	for _, c := range v.setCookies() {
 		v.browser.cookies = slices.DeleteFunc(v.browser.cookies, func(old *http.Cookie) bool {
 			return old.Name == c.Name && old.Path == c.Path && old.Domain == c.Domain
 		})
@@ -195,10 +208,15 @@ func (v *visit) arrive() {
 	}
 }
 
+// setCookies are the cookies that the answer sets so far.
+func (v *visit) setCookies() []*http.Cookie {
+	return (&http.Response{Header: v.w.Header()}).Cookies()
+}
+
 // cookie is the cookie that the answer sets, or nil.
 func (v *visit) cookie(t *testing.T) *http.Cookie {
 	t.Helper()
-	cookies := v.w.Result().Cookies()
+	cookies := v.setCookies()
 	switch len(cookies) {
 	case 0:
 		return nil

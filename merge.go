@@ -10,9 +10,6 @@ import (
 // changed a key its change stands; where both did, mine does and the key is returned as a conflict. Lists
 // to which both appended keep what either added. Nothing that is passed in is altered.
 func merge(base, mine, theirs map[any]any) (merged map[any]any, conflicts []any) {
-	if len(mine) == 0 && len(base) > 0 {
-		return map[any]any{}, nil // emptied: as by a logout, nothing may come back
-	}
 	merged = make(map[any]any, len(theirs)+len(mine))
 	for key := range union(base, mine, theirs) {
 		value, present, conflict := mergeKey(at(base, key), at(mine, key), at(theirs, key))
