@@ -3,34 +3,45 @@ package mongostore
 import (
 	"context"
 	"errors"
+	"fmt"
+	"iter"
+	"slices"
 	"time"
 
 	"github.com/gorilla/sessions"
+	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// Record is a stored session as the outside may see it: nothing in it lets anybody in.
+// Record is a stored session as the outside may see it. Nothing in it lets anybody in, except under
+// Config.PlainIDs without a TransformID, where the ID is what the cookie carries.
 type Record struct {
-	ID        string // what session.ID is: a name, not a secret
-	Name      string // the cookie's name
-	UserID    string // what Config.UserID said at the last Save
-	CreatedAt time.Time
-	UpdatedAt time.Time // the last write, a moved deadline included
+	ID        string            // the stored _id; with split tokens it is session.ID, a name and not a secret
+	Name      string            // the cookie's name
+	UserID    string            // what Config.UserID said at the last Save
+	Labels    map[string]string // what Config.Labels said at creation or the last Regenerate
+	CreatedAt time.Time         // or when Regenerate was last saved
+	UpdatedAt time.Time         // the last write, a moved deadline included
 	ExpiresAt time.Time
-	Size      int // of the encoded values, in bytes
+	Size      int // of the stored values, in bytes
 
 	store *Store
 	rec   *record
 }
 
-// Values decodes the values of the record, at each call anew. An error is ErrDecode.
-func (r Record) Values(_ context.Context) (map[any]any, error) {
+// Values decodes the values of the record, at each call anew. The error is ErrDecode, or ErrUnavailable if
+// the Sealer did not answer.
+func (r Record) Values(ctx context.Context) (map[any]any, error) {
 	if r.rec == nil {
-		return nil, errors.New("mongostore: an empty Record has no values")
+		return nil, fmt.Errorf("mongostore: %w: the Record is empty", ErrDecode)
 	}
 	if r.rec.damage != nil {
 		return nil, r.rec.damage
 	}
-	values, err := r.store.payloads.values(r.rec.session)
+	plain, err := r.store.payloads.unseal(ctx, r.rec)
+	if err != nil {
+		return nil, err
+	}
+	values, err := r.store.payloads.values(plain)
 	if err != nil {
 		return nil, err
 	}
@@ -38,8 +49,12 @@ func (r Record) Values(_ context.Context) (map[any]any, error) {
 }
 
 func (s *Store) recordOf(rec *record) Record {
+	var labels map[string]string
+	if rec.labels != nil {
+		_ = bson.Unmarshal(rec.labels, &labels) // labels that are no strings were edited: none then
+	}
 	return Record{
-		ID: rec.id, Name: rec.name, UserID: rec.user,
+		ID: rec.id, Name: rec.name, UserID: rec.user, Labels: labels,
 		CreatedAt: rec.createdAt, UpdatedAt: rec.updatedAt, ExpiresAt: rec.expires,
 		Size:  len(rec.session.Value),
 		store: s, rec: rec,
@@ -61,17 +76,194 @@ func (s *Store) Record(session *sessions.Session) (Record, bool) {
 	return s.recordOf(&st.base.record), true
 }
 
+// All yields the live sessions, the latest deadline first. It streams: a million sessions take no more
+// memory than a few, and the sort is that of the index on "expires". A record that cannot be decoded is
+// yielded like any other, and only its Values fail. An error, ErrUnavailable, is the last thing yielded;
+// ctx bounds the whole.
+func (s *Store) All(ctx context.Context) iter.Seq2[Record, error] {
+	return s.list(ctx, "")
+}
+
+// ByUser yields the live sessions of a user, the newest activity first. It needs Config.UserID, and finds
+// sessions that were saved before there was one after their next Save. See All.
+func (s *Store) ByUser(ctx context.Context, userID string) iter.Seq2[Record, error] {
+	if err := s.checkUser(userID); err != nil {
+		return func(yield func(Record, error) bool) { yield(Record{}, err) }
+	}
+	return s.list(ctx, userID)
+}
+
+func (s *Store) list(ctx context.Context, user string) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		s.backend.list(ctx, s.alive(), user, func(rec *record, err error) bool {
+			switch {
+			case err != nil:
+				return yield(Record{}, unavailable(err))
+			case !s.lifetimes.live(rec, s.now()): // expired since, or a deadline that is no date
+				return true
+			}
+			return yield(s.recordOf(rec), nil)
+		})
+	}
+}
+
+// checkUser refuses an empty user, which would mean every anonymous session.
+func (s *Store) checkUser(userID string) error {
+	switch {
+	case s.cfg.UserID == nil:
+		return errors.New("mongostore: sessions have no users: Config.UserID is not set")
+	case userID == "":
+		return errors.New("mongostore: the user id is empty")
+	}
+	return nil
+}
+
+func (s *Store) alive() alive {
+	a := alive{now: s.now()}
+	if s.lifetimes.max > 0 {
+		a.createdAfter = a.now.Add(-s.lifetimes.max)
+	}
+	return a
+}
+
+// Find returns the live session with this Record.ID; ErrNotFound if there is none, ErrUnavailable.
+func (s *Store) Find(ctx context.Context, id string) (Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	rec, err := s.findLive(ctx, id)
+	if err != nil {
+		return Record{}, err
+	}
+	return s.recordOf(rec), nil
+}
+
+func (s *Store) findLive(ctx context.Context, id string) (*record, error) {
+	rec, err := s.backend.find(ctx, id)
+	switch {
+	case errors.Is(err, errNoRecord), err == nil && !s.lifetimes.live(rec, s.now()):
+		return nil, fmt.Errorf("mongostore: %w", ErrNotFound)
+	case err != nil:
+		return nil, err
+	}
+	return rec, nil
+}
+
 // Count returns how many sessions are live. Errors are ErrUnavailable.
 func (s *Store) Count(ctx context.Context) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	now := s.now()
-	var createdAfter time.Time
-	if s.lifetimes.max > 0 {
-		createdAfter = now.Add(-s.lifetimes.max)
-	}
-	n, err := s.backend.count(ctx, now, createdAfter)
+	n, err := s.backend.count(ctx, s.alive())
 	return n, unavailable(err)
+}
+
+// Touch moves the deadline of a session as an unchanged Save would, but never back; for a websocket, say,
+// that keeps its session alive. ErrNotFound if there is none, ErrUnavailable.
+func (s *Store) Touch(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	done := s.watch(ctx)
+	rec, err := s.touch(ctx, id)
+	done(eventOf(OpTouch, orID(rec, id), err))
+	return err
+}
+
+func (s *Store) touch(ctx context.Context, id string) (*record, error) {
+	rec, err := s.findLive(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	maxAge := s.defaultOptions().MaxAge
+	if rec.maxAge != nil {
+		maxAge = *rec.maxAge
+	}
+	now := s.now()
+	matched, err := s.twice(func() (bool, error) {
+		return s.backend.prolong(ctx, id, now, s.lifetimes.deadline(now, rec.createdAt, maxAge))
+	})
+	if err == nil && !matched {
+		err = ErrNotFound
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		err = unavailable(err)
+	}
+	return rec, err
+}
+
+// orID stands in for a record of which only the id is known.
+func orID(rec *record, id string) *record {
+	if rec == nil {
+		return &record{id: id}
+	}
+	return rec
+}
+
+// Update changes the values of a session from outside its requests: the rights of a user who is logged in,
+// say. change may run again if another request was there first, on the values that one left; what it
+// returns as an error is returned, and nothing stored. The deadline stays. Requests that are under way
+// merge with the change as with any other request's.
+//
+// ErrNotFound if there is no such session, ErrDecode, ErrTooLarge, ErrConflict, ErrUnavailable.
+func (s *Store) Update(ctx context.Context, id string, change func(values map[any]any) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	done := s.watch(ctx)
+	var attempts []int64
+	rec, err := s.edit(ctx, id, change, &attempts)
+	e := eventOf(OpUpdate, orID(rec, id), err)
+	e.Conflicts = max(0, len(attempts)-1)
+	done(e)
+	return err
+}
+
+// edit is the loop of Update. A version of its own that it finds is a write whose answer was lost.
+func (s *Store) edit(ctx context.Context, id string, change func(map[any]any) error, attempts *[]int64) (*record, error) {
+	for {
+		old, err := s.findLive(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(*attempts, old.version) {
+			return old, nil
+		}
+		rec, err := s.edited(ctx, old, change)
+		if err != nil {
+			return old, err
+		}
+		*attempts = append(*attempts, rec.version)
+		written, err := s.twice(func() (bool, error) {
+			return s.backend.update(ctx, old.guard(s.now()), rec, editing)
+		})
+		if written || err != nil {
+			return rec, tooLarge(unavailable(err))
+		}
+		if err := jitter(ctx, len(*attempts)); err != nil {
+			return rec, fmt.Errorf("mongostore: update: %w %d times, until Config.Timeout: %w", ErrConflict, len(*attempts), err)
+		}
+	}
+}
+
+// edited returns a record with its values changed.
+func (s *Store) edited(ctx context.Context, old *record, change func(map[any]any) error) (*record, error) {
+	session := sessions.NewSession(s, old.name)
+	options := s.defaultOptions()
+	session.Options = &options
+	if _, err := s.open(ctx, old, session); err != nil {
+		return nil, err
+	}
+	if err := change(session.Values); err != nil {
+		return nil, err
+	}
+	plain, err := s.payloads.encode(session)
+	if err != nil {
+		return nil, err
+	}
+	rec := *old
+	rec.user, rec.updatedAt, rec.version = s.userOf(session, old.user), s.now(), newVersion()
+	if rec.createdAt.IsZero() {
+		rec.createdAt = rec.updatedAt
+	}
+	rec.session, err = s.payloads.seal(ctx, &rec, plain)
+	return &rec, err
 }
 
 // Destroy ends the session with this Record.ID, at once and for good: a request that runs with it cannot
@@ -80,5 +272,66 @@ func (s *Store) Count(ctx context.Context) (int64, error) {
 func (s *Store) Destroy(ctx context.Context, id string) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	return unavailable(s.backend.delete(ctx, id, nil))
+	done := s.watch(ctx)
+	n, err := s.deleteTwice(func() (int64, error) { return s.backend.delete(ctx, id, nil) })
+	e := Event{Op: OpDestroy, ID: id, Removed: n, Err: err}
+	if s.cfg.PlainIDs {
+		e.ID = publicID(&record{id: id})
+	}
+	done(e)
+	return err
+}
+
+// DestroyByUser ends the sessions of a user and returns how many, keeping those of except: "log out
+// everywhere else". It ends what is stored under the user when it runs, so change a password first and call
+// it then; a login with the old one that is under way may still be stored after it. An empty user, or no
+// Config.UserID, is an error. Other errors are ErrUnavailable.
+func (s *Store) DestroyByUser(ctx context.Context, userID string, except ...*sessions.Session) (int64, error) {
+	if err := s.checkUser(userID); err != nil {
+		return 0, err
+	}
+	keep, err := s.storedIDs(except)
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	done := s.watch(ctx)
+	n, err := s.deleteTwice(func() (int64, error) { return s.backend.deleteUser(ctx, userID, keep) })
+	done(Event{Op: OpDestroy, UserID: userID, Removed: n, Err: err})
+	return n, err
+}
+
+// storedIDs returns the _id of each session that is stored.
+func (s *Store) storedIDs(list []*sessions.Session) ([]string, error) {
+	var ids []string
+	for _, session := range list {
+		if session == nil {
+			continue
+		}
+		if rec, ok := s.Record(session); ok {
+			ids = append(ids, rec.ID)
+		} else if session.ID != "" {
+			return nil, errors.New("mongostore: a session to keep is not one of this store's: a copy, built by hand, or another store's")
+		}
+	}
+	return ids, nil
+}
+
+// Clear ends all sessions. The indexes stay. Errors are ErrUnavailable.
+func (s *Store) Clear(ctx context.Context) error {
+	done := s.watch(ctx)
+	n, err := s.deleteTwice(func() (int64, error) { return s.backend.clear(ctx) })
+	done(Event{Op: OpDestroy, Removed: n, Err: err})
+	return err
+}
+
+// deleteTwice repeats a deletion once if the connection broke, which is always safe.
+func (s *Store) deleteTwice(remove func() (int64, error)) (n int64, err error) {
+	_, err = s.twice(func() (bool, error) {
+		more, err := remove()
+		n += more
+		return err == nil, err
+	})
+	return n, unavailable(err)
 }

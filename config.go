@@ -1,13 +1,16 @@
 package mongostore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/gorilla/securecookie"
 	"github.com/gorilla/sessions"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 )
@@ -66,21 +69,44 @@ type Config struct {
 	// MaxBytes bounds the encoded values of one session; Save answers ErrTooLarge beyond it. Default:
 	// 1 MiB (1 << 20). At most 15 MiB, since a MongoDB document ends at 16.
 	MaxBytes int
+	// Sealer encrypts the payload at rest; AESGCM makes one. Records it cannot open are ErrDecode, unsealed
+	// ones too unless AcceptUnsealed. Default: none, so whoever reads the database reads the values.
+	Sealer Sealer
+	// AcceptUnsealed, with a Sealer, still reads records that were written before there was one; they are
+	// sealed at their next change. Whoever writes to the database can then plant unsealed ones: switch it
+	// off when TTL has passed. Default: false.
+	AcceptUnsealed bool
 	// UserID names the user a session belongs to, "" for nobody. It is asked at each Save, stored in the
 	// field "user" and indexed. It must only read the session. If it panics, the session keeps its user
 	// and Logger is told. Default: none.
 	UserID func(*sessions.Session) string
+	// Labels are kept with a session in the clear, for a page like "your devices": the user agent, say.
+	// They are taken when a session is created and at Regenerate, from the request of that Save. It must
+	// only read the session. Values are cut at 512 bytes, and 16 are kept. Default: none.
+	Labels func(*http.Request, *sessions.Session) map[string]string
 	// OnConflict says what becomes of a key that two requests changed at the same time.
 	// Default: OnConflictMerge.
 	OnConflict OnConflict
 
-	// Cookie
+	// Cookie and id
 
 	// CookieCodecs sign the cookie instead of codecs made from key pairs: the first one encodes, each may
 	// decode. Their values are []byte. New switches off the age limit of those that are
 	// *securecookie.SecureCookie (30 days otherwise), since the record's deadline is the authority.
 	// Default: none; give New either keys or codecs.
 	CookieCodecs []securecookie.Codec
+	// PlainIDs puts the session's id itself into the cookie, and stores it as _id, as connect-mongo does:
+	// for a collection that is shared with Express. It gives up what split tokens give: whoever reads the
+	// database, or a log of queries, can use the sessions (TransformID prevents that), and a renewal is
+	// two commands. Sessions with split tokens stay valid under it; without it, plain ones are not.
+	PlainIDs bool
+	// TransformID makes the stored _id from the cookie's id; HashID is a good one. Only with PlainIDs.
+	// Default: the id itself.
+	TransformID func(id string) string
+	// Previous is the store that this one replaces. A session that only it knows is taken over with its
+	// values; the first Save stores it here, sets this store's cookie and ends it there. A CookieStore's
+	// sessions cannot be ended: their old cookies stay good until their age limit. Default: none.
+	Previous sessions.Store
 
 	// MongoDB
 
@@ -96,9 +122,22 @@ type Config struct {
 
 	// Watching
 
+	// Observe is told of each operation, after it, in its goroutine. It must not block, and if it panics
+	// Logger is told. Default: none.
+	Observe func(context.Context, Event)
 	// Logger is told of failures in the background and of fallbacks, never of secrets or values.
 	// Default: slog.Default().
 	Logger *slog.Logger
+
+	// Open only
+
+	// ClientOptions are the driver's options, over those of the URI: a TLS configuration, a command
+	// monitor. Default: none.
+	ClientOptions *options.ClientOptions
+	// Database has the collection. Default: the URI's database; neither is an error.
+	Database string
+	// Collection has the sessions. Default: "sessions".
+	Collection string
 }
 
 // AutoRemove says who deletes expired sessions.
@@ -180,6 +219,9 @@ func (c *Config) validate() error {
 		check(c.OnConflict >= OnConflictMerge && c.OnConflict <= OnConflictFail,
 			"OnConflict is %d, not one of OnConflictMerge, OnConflictOverwrite and OnConflictFail", int(c.OnConflict)),
 		check(c.MaxBytes >= 64 && c.MaxBytes <= maxPayload, "MaxBytes is %d, not between 64 and %d (15 MiB)", c.MaxBytes, maxPayload),
+		check(c.TransformID == nil || c.PlainIDs, "TransformID is set without PlainIDs; split tokens are stored as a hash anyway"),
+		check(!c.AcceptUnsealed || c.Sealer != nil, "AcceptUnsealed is set without a Sealer"),
+		checkSealer(c.Sealer),
 		check(c.WriteConcern == nil || c.WriteConcern.Acknowledged(),
 			"WriteConcern is w:0, unacknowledged: the store could not tell whether a session was stored; use w:1 or more"),
 	)
@@ -187,6 +229,14 @@ func (c *Config) validate() error {
 
 func durationWithin(field string, value, least, most time.Duration) error {
 	return check(value >= least && value <= most, "%s is %v, not between %v and %v", field, value, least, most)
+}
+
+// checkSealer reports what is wrong with the keys of AESGCM.
+func checkSealer(sealer Sealer) error {
+	if s, ok := sealer.(*aesGCM); ok {
+		return s.err
+	}
+	return nil
 }
 
 func check(ok bool, format string, args ...any) error {

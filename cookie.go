@@ -21,9 +21,9 @@ type presented struct {
 	stale bool
 }
 
-// presentedBy returns the cookies of a request that verify, in their order. The error is that of a cookie
-// that did not, and nil if any did: one that verifies but is no handle and secret, as another store with
-// the same keys sets it, is like a session that has ended.
+// presentedBy returns the cookies of a request that verify, in their order. The error is ErrInvalidCookie if
+// none did, or that of Config.TransformID. One that verifies but is not of this store's form, as another
+// store with the same keys sets it, is like a session that has ended.
 func (s *Store) presentedBy(r *http.Request, name string) ([]presented, error) {
 	var cookies []presented
 	var invalid error
@@ -35,7 +35,11 @@ func (s *Store) presentedBy(r *http.Request, name string) ([]presented, error) {
 			continue
 		}
 		verified = true
-		if c, ok := parseCredentials(value); ok && len(cookies) < maxCookies {
+		c, ok, err := s.parseCredentials(value)
+		if err != nil {
+			return nil, err
+		}
+		if ok && len(cookies) < maxCookies {
 			cookies = append(cookies, presented{c, stale})
 		}
 	}

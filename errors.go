@@ -48,6 +48,14 @@ func (e invalidCookie) IsDecode() bool   { return true }
 func (e invalidCookie) IsUsage() bool    { return false }
 func (e invalidCookie) IsInternal() bool { return false }
 
+// tooLarge turns the server's refusal of a document beyond 16 MiB into ErrTooLarge.
+func tooLarge(err error) error {
+	if hasCode(err, codeObjectTooLarge) {
+		return fmt.Errorf("mongostore: %w: %w", ErrTooLarge, err)
+	}
+	return err
+}
+
 // unavailable wraps an error of the backend; nil stays nil.
 func unavailable(err error) error {
 	if err == nil {

@@ -22,6 +22,7 @@ const (
 	codeConflictingOperation       = 117
 	codeNotImplemented             = 238
 	codeNotSupported               = 303
+	codeObjectTooLarge             = 10334
 	codeBackgroundOperationRunning = 12587
 )
 

@@ -15,40 +15,78 @@ import (
 // a quiet stand-in, so that its response does not replace the cookie that the login set.
 const justRenewed = time.Minute
 
-// load fills session from the first cookie of the request whose record is live. The error is one of those
-// that New returns; session and st are then those of a stand-in.
+// load fills session from the first cookie of the request whose record is live, or from Config.Previous.
+// The error is one of those that New returns; session and st are then those of a stand-in.
 func (s *Store) load(r *http.Request, session *sessions.Session, st *state) error {
 	name := session.Name()
 	if !validCookieName(name) {
 		return fmt.Errorf("mongostore: %q is not a valid cookie name", name)
 	}
-	cookies, err := s.presentedBy(r, name)
-	if err != nil || len(cookies) == 0 {
-		return err
+	if len(r.CookiesNamed(name)) == 0 {
+		return nil
 	}
 	ctx, cancel := s.loadContext(r)
 	defer cancel()
+	done := s.watch(ctx)
 
-	st.cookie = cookies[0].credentials
-	var damage error
-	for _, cookie := range cookies {
+	cookies, err := s.presentedBy(r, name)
+	if err == nil {
+		err = s.loadFirst(ctx, cookies, session, st)
+	}
+	if s.cfg.Previous != nil && !recognised(cookies) && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalidCookie)) {
+		if s.takeOver(r, session, st) {
+			err = nil
+		}
+	}
+	e := Event{Op: OpLoad, Name: name, Err: err}
+	if st.base != nil {
+		e = eventOf(OpLoad, &st.base.record, err)
+	}
+	done(e)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil && !errors.Is(err, ErrInvalidCookie) && !errors.Is(err, ErrDecode):
+		st.failed = err
+	}
+	return err
+}
+
+// recognised reports whether any of the cookies is of a form that only this store makes.
+func recognised(cookies []presented) bool {
+	for _, c := range cookies {
+		if c.secret != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// loadFirst fills session from the first of the cookies whose record is live. What one cannot decode
+// another may replace; an outage ends the search.
+func (s *Store) loadFirst(ctx context.Context, cookies []presented, session *sessions.Session, st *state) error {
+	result := fmt.Errorf("mongostore: load: %w", ErrNotFound)
+	for i, cookie := range cookies {
+		if i == 0 {
+			st.cookie = cookie.credentials
+		}
 		err := s.loadOne(ctx, cookie, session, st)
 		switch {
 		case err == nil:
 			return nil
 		case errors.Is(err, ErrDecode):
-			damage = err
+			result = err
 		case !errors.Is(err, ErrNotFound):
-			st.cookie, st.failed = cookie.credentials, err
+			st.cookie, st.proven = cookie.credentials, false
 			return err
 		}
 	}
-	return damage
+	return result
 }
 
 // loadOne fills session from the record of one cookie. ErrNotFound means that it has none that is live.
 func (s *Store) loadOne(ctx context.Context, cookie presented, session *sessions.Session, st *state) error {
-	rec, err := s.backend.find(ctx, cookie.handle)
+	rec, err := s.backend.find(ctx, cookie.id)
 	if errors.Is(err, errNoRecord) {
 		return ErrNotFound
 	}
@@ -63,31 +101,39 @@ func (s *Store) loadOne(ctx context.Context, cookie presented, session *sessions
 		st.quiet = st.quiet || now.Sub(rec.createdAt) < justRenewed
 		return ErrNotFound
 	}
-	st.cookie, st.stale, st.proven = cookie.credentials, cookie.stale, true
-	if err := s.open(rec, session); err != nil {
-		st.quiet = true
+	base, err := s.open(ctx, rec, session)
+	if err != nil && !errors.Is(err, ErrDecode) {
 		return err
 	}
-	session.ID, session.IsNew = rec.id, false
-	st.id, st.base, st.quiet = rec.id, &snapshot{*rec, rec.session}, false
+	st.cookie, st.stale, st.proven = cookie.credentials, cookie.stale, true
+	st.quiet = err != nil
+	if err != nil {
+		return err
+	}
+	session.ID, session.IsNew = cookie.handle, false
+	st.id, st.base = session.ID, base
 	return nil
 }
 
 // open sets the values and the remembered MaxAge of session to those of a record, or leaves it as it was.
-func (s *Store) open(rec *record, session *sessions.Session) error {
+func (s *Store) open(ctx context.Context, rec *record, session *sessions.Session) (*snapshot, error) {
 	if rec.damage != nil {
-		return rec.damage
+		return nil, rec.damage
+	}
+	plain, err := s.payloads.unseal(ctx, rec)
+	if err != nil {
+		return nil, err
 	}
 	before := *session.Options
 	if rec.maxAge != nil {
 		session.Options.MaxAge = *rec.maxAge
 	}
-	if err := s.payloads.decode(rec.session, session); err != nil {
+	if err := s.payloads.decode(plain, session); err != nil {
 		clear(session.Values)
-		*session.Options = before
-		return err
+		session.Options = &before
+		return nil, err
 	}
-	return nil
+	return &snapshot{*rec, plain}, nil
 }
 
 // loadContext is the context of a load: the request's values, and its deadline if that is earlier, but

@@ -9,10 +9,12 @@ import (
 // makes of it, theirs what another request stored meanwhile, all in stored form. Where only one side
 // changed a key its change stands; where both did, mine does and the key is returned as a conflict. Lists
 // to which both appended keep what either added. Nothing that is passed in is altered.
-func merge(base, mine, theirs map[any]any) (merged map[any]any, conflicts []any) {
+//
+// single names the keys that are no lists for the application, though their stored form may be one.
+func merge(base, mine, theirs map[any]any, single func(key any) bool) (merged map[any]any, conflicts []any) {
 	merged = make(map[any]any, len(theirs)+len(mine))
 	for key := range union(base, mine, theirs) {
-		value, present, conflict := mergeKey(at(base, key), at(mine, key), at(theirs, key))
+		value, present, conflict := mergeKey(at(base, key), at(mine, key), at(theirs, key), single(key))
 		if present {
 			merged[key] = value
 		}
@@ -48,14 +50,14 @@ func (e entry) list() ([]any, bool) {
 }
 
 // mergeKey merges the changes of one key.
-func mergeKey(base, mine, theirs entry) (value any, present, conflict bool) {
+func mergeKey(base, mine, theirs entry, single bool) (value any, present, conflict bool) {
 	switch {
 	case mine.equal(base), mine.equal(theirs):
 		return theirs.value, theirs.present, false
 	case theirs.equal(base):
 		return mine.value, mine.present, false
 	}
-	if list, ok := mergeLists(base, mine, theirs); ok {
+	if list, ok := mergeLists(base, mine, theirs); ok && !single {
 		return list, len(list) > 0, false
 	}
 	return mine.value, mine.present, true

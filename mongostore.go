@@ -3,16 +3,23 @@ package mongostore
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"net/http"
+	"net/url"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/gorilla/securecookie"
 	"github.com/gorilla/sessions"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
 // Store keeps sessions in MongoDB. It implements gorilla's [sessions.Store].
@@ -33,6 +40,8 @@ type Store struct {
 	states    states
 	locks     locks
 	removal   removal
+	client    *mongo.Client // Open's; nil if it is not this store's to disconnect
+	closing   sync.Once
 	now       func() time.Time // in whole milliseconds, as they are stored
 }
 
@@ -52,6 +61,67 @@ func New(ctx context.Context, coll *mongo.Collection, cfg *Config, keyPairs ...[
 	if coll == nil {
 		return nil, errors.New("mongostore: the collection is nil")
 	}
+	if cfg != nil && (cfg.ClientOptions != nil || cfg.Database != "" || cfg.Collection != "") {
+		return nil, errors.New("mongostore: Config.ClientOptions, Database and Collection are for Open; New is given a collection")
+	}
+	return newOn(ctx, coll, cfg, keyPairs)
+}
+
+// Open connects to the MongoDB at uri, which may have everything the driver knows, and returns a Store that
+// owns the client: Close disconnects it. The database is Config.Database or the URI's, the collection
+// Config.Collection or "sessions"; Config.ClientOptions go over the URI. Otherwise it is as New.
+func Open(ctx context.Context, uri string, cfg *Config, keyPairs ...[]byte) (*Store, error) {
+	if cfg == nil {
+		cfg = new(Config)
+	}
+	database := orDefault(cfg.Database, databaseOf(uri))
+	if database == "" {
+		return nil, errors.New("mongostore: no database: put it into the URI, as in mongodb://host/database, or into Config.Database")
+	}
+	if err := checkConfig(cfg, keyPairs); err != nil {
+		return nil, err
+	}
+	opts := []*options.ClientOptions{options.Client().ApplyURI(uri)}
+	if cfg.ClientOptions != nil {
+		opts = append(opts, cfg.ClientOptions)
+	}
+	client, err := mongo.Connect(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("mongostore: Open: %w", err)
+	}
+	s, err := newOn(ctx, client.Database(database).Collection(orDefault(cfg.Collection, "sessions")), cfg, keyPairs)
+	if err != nil {
+		disconnect(client)
+		return nil, err
+	}
+	s.client = client
+	return s, nil
+}
+
+// checkConfig tells of a bad configuration before there is a client to disconnect.
+func checkConfig(cfg *Config, keyPairs [][]byte) error {
+	_, err := newStore(cfg, keyPairs)
+	return err
+}
+
+// databaseOf returns the database of a connection string: what stands between the hosts and the options.
+func databaseOf(uri string) string {
+	_, rest, _ := strings.Cut(uri, "://")
+	rest, _, _ = strings.Cut(rest, "?")
+	_, database, _ := strings.Cut(rest, "/")
+	if name, err := url.PathUnescape(database); err == nil {
+		return name
+	}
+	return database
+}
+
+func disconnect(client *mongo.Client) {
+	ctx, cancel := context.WithTimeout(context.Background(), defaultTimeout)
+	defer cancel()
+	_ = client.Disconnect(ctx) // it closes what is still in use when ctx ends
+}
+
+func newOn(ctx context.Context, coll *mongo.Collection, cfg *Config, keyPairs [][]byte) (*Store, error) {
 	s, err := newStore(cfg, keyPairs)
 	if err != nil {
 		return nil, err
@@ -112,7 +182,7 @@ func newStore(cfg *Config, keyPairs [][]byte) (*Store, error) {
 	options := s.builtinOptions()
 	s.Options = &options
 	s.lifetimes = lifetimes{s.cfg.TTL, s.cfg.MaxLifetime, s.cfg.TouchAfter}
-	s.payloads = payloads{s.cfg.PayloadCodec, s.cfg.MaxBytes}
+	s.payloads = payloads{s.cfg.PayloadCodec, s.cfg.MaxBytes, s.cfg.Sealer, s.cfg.AcceptUnsealed}
 	s.locks = newLocks()
 	return s, nil
 }
@@ -198,7 +268,16 @@ func (s *Store) Save(r *http.Request, w http.ResponseWriter, session *sessions.S
 	if session.Values == nil {
 		session.Values = make(map[any]any)
 	}
-	d, err := (&saving{Store: s, session: session, state: st, options: options}).save(ctx)
+	done := s.watch(ctx)
+	sv := &saving{Store: s, r: r, session: session, state: st, options: options}
+	d, err := sv.save(ctx)
+	if sv.event.Op != "" {
+		sv.event.Conflicts = sv.misses
+		if err != nil {
+			sv.event.Err = err
+		}
+		done(sv.event)
+	}
 	if d != nil && d.cookie != "" {
 		options.MaxAge = cookieMaxAge(d.maxAge, d.now, d.expires)
 		setCookie(w, session.Name(), d.cookie, options)
@@ -264,25 +343,28 @@ func (s *Store) Collection() *mongo.Collection {
 	return nil
 }
 
-// Close stops the removal of expired sessions and waits until it has. It may be called more than once, and
-// leaves the client alone.
+// Close stops the removal of expired sessions and waits until it has, and disconnects a client that Open
+// made; one that New was given it leaves alone. It may be called more than once and at any moment.
 func (s *Store) Close() error {
 	s.removal.stop()
+	s.closing.Do(func() {
+		if s.client != nil {
+			disconnect(s.client)
+		}
+	})
 	return nil
 }
 
-// userOf asks Config.UserID whose session it is. Without one, or if it panics, that stays as it was.
-func (s *Store) userOf(session *sessions.Session, before string) (user string) {
-	if s.cfg.UserID == nil {
-		return before
+// HashID returns a Config.TransformID: HMAC-SHA256 of the id, in hexadecimal, so that whoever reads the
+// database cannot use the sessions. Every process needs the same key; an empty one makes it a plain hash,
+// which is enough for random ids. Changing the key ends all sessions.
+func HashID(key []byte) func(id string) string {
+	key = append([]byte{}, key...)
+	return func(id string) string {
+		mac := hmac.New(sha256.New, key)
+		mac.Write([]byte(id))
+		return hex.EncodeToString(mac.Sum(nil))
 	}
-	defer func() {
-		if r := recover(); r != nil {
-			s.cfg.Logger.Error("mongostore: Config.UserID panicked; the session keeps its user", "id", session.ID, "panic", fmt.Sprintf("%T", r))
-			user = before
-		}
-	}()
-	return s.cfg.UserID(session)
 }
 
 // locks are striped: sessions share them, but a Save takes at most one.

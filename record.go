@@ -17,13 +17,14 @@ import (
 
 // record is a session as it is stored. Its byte slices are never written to, so copies may share them.
 type record struct {
-	id                            string        // the handle: _id
-	token                         []byte        // SHA-256 of the cookie's secret
+	id                            string        // _id: the handle, or what TransformID makes of a plain id
+	token                         []byte        // SHA-256 of the cookie's secret; nil with a plain id
 	name                          string        // the cookie's name
 	session                       bson.RawValue // the payload
 	expires, createdAt, updatedAt time.Time     // in UTC, whole milliseconds
-	version                       int64         // random, new at each write of the payload
+	version                       int64         // random, new at each write of the payload; 0: absent
 	user                          string        // absent if empty
+	labels                        bson.Raw      // absent if nil
 	maxAge                        *int          // Options.MaxAge, if the application set one
 
 	damage error // ErrDecode, for a document that was edited into a shape it must not have
@@ -34,6 +35,7 @@ type guard struct {
 	id      string
 	token   []byte
 	version int64
+	session bson.RawValue // with a plain id only: Express does not change version
 	now     time.Time
 }
 
@@ -43,7 +45,8 @@ type scope int
 const (
 	deadline scope = iota // expires and updatedAt
 	payload               // those, and all that a handler can change
-	renewal               // those, and the token: the old cookie is dead
+	renewal               // those, and what makes it a new session: the old cookie is dead
+	editing               // payload, by an administrator: it never shortens the session's life
 )
 
 var errNoRecord = errors.New("no such record")
@@ -58,18 +61,32 @@ type backend interface {
 	// written, but the write concern was not met.
 	update(ctx context.Context, g guard, rec *record, s scope) (matched bool, err error)
 	// delete removes the record with this id and, unless it is nil, this token.
-	delete(ctx context.Context, id string, token []byte) error
+	delete(ctx context.Context, id string, token []byte) (deleted int64, err error)
+	// deleteGuarded removes a record that is about to be replaced.
+	deleteGuarded(ctx context.Context, g guard) (deleted bool, err error)
+	// prolong moves the deadline of a live record forward, never back.
+	prolong(ctx context.Context, id string, now, expires time.Time) (matched bool, err error)
 
-	count(ctx context.Context, expiresAfter, createdAfter time.Time) (int64, error)
+	count(ctx context.Context, alive alive) (int64, error)
+	// list yields the live records, of all users or of one; it stops when yield says so.
+	list(ctx context.Context, alive alive, user string, yield func(*record, error) bool)
+	deleteUser(ctx context.Context, user string, except []string) (int64, error)
+	clear(ctx context.Context) (int64, error)
 	// removeBatch deletes some of what expired at or before a moment, and reports how many it found.
 	removeBatch(ctx context.Context, until time.Time) (found int, removed int64, err error)
 }
 
-// newVersion returns a random tag.
+// alive is the filter of the records that are live now.
+type alive struct {
+	now          time.Time
+	createdAfter time.Time // zero without a MaxLifetime
+}
+
+// newVersion returns a random tag, which is not 0.
 func newVersion() int64 {
 	var b [8]byte
-	_, _ = rand.Read(b[:])                         // never fails
-	return int64(binary.LittleEndian.Uint64(b[:])) //nolint:gosec // any 64 bits will do
+	_, _ = rand.Read(b[:])                             // never fails
+	return int64(binary.LittleEndian.Uint64(b[:]) | 1) //nolint:gosec // any 63 bits will do
 }
 
 // collection is the backend in MongoDB.
@@ -111,7 +128,7 @@ func (c *collection) insert(ctx context.Context, rec *record) (bool, error) {
 
 func (c *collection) update(ctx context.Context, g guard, rec *record, s scope) (bool, error) {
 	coll := c.Collection
-	if s == renewal {
+	if s == renewal || s == editing {
 		coll = c.durable
 	}
 	res, err := coll.UpdateOne(ctx, g.filter(), rec.changes(s))
@@ -124,13 +141,37 @@ func (c *collection) update(ctx context.Context, g guard, rec *record, s scope) 
 	return res.MatchedCount > 0, nil
 }
 
-func (c *collection) delete(ctx context.Context, id string, token []byte) error {
+func (c *collection) delete(ctx context.Context, id string, token []byte) (int64, error) {
 	filter := bson.D{{Key: "_id", Value: id}}
 	if token != nil {
 		filter = append(filter, bson.E{Key: "token", Value: token})
 	}
-	_, err := c.durable.DeleteOne(ctx, filter)
-	return err
+	return deletedCount(c.durable.DeleteOne(ctx, filter))
+}
+
+func (c *collection) deleteGuarded(ctx context.Context, g guard) (bool, error) {
+	res, err := c.durable.DeleteOne(ctx, g.filter())
+	if err != nil {
+		return matchedAnyway(err), err
+	}
+	return res.DeletedCount > 0, nil
+}
+
+func (c *collection) prolong(ctx context.Context, id string, now, expires time.Time) (bool, error) {
+	res, err := c.UpdateOne(ctx,
+		bson.D{{Key: "_id", Value: id}, {Key: "expires", Value: bson.D{{Key: "$gt", Value: now}}}},
+		bson.D{{Key: "$set", Value: bson.D{{Key: "updatedAt", Value: now}}}, {Key: "$max", Value: bson.D{{Key: "expires", Value: expires}}}})
+	if err != nil {
+		return matchedAnyway(err), err
+	}
+	return res.MatchedCount > 0, nil
+}
+
+func deletedCount(res *mongo.DeleteResult, err error) (int64, error) {
+	if res == nil {
+		return 0, err
+	}
+	return res.DeletedCount, err
 }
 
 var errUnacknowledged = errors.New("the collection's write concern is w:0, unacknowledged: set Config.WriteConcern")
@@ -152,12 +193,52 @@ func matchedAnyway(err error) bool {
 	return err == nil && n.IsNumber() && n.AsInt64() > 0
 }
 
-func (c *collection) count(ctx context.Context, expiresAfter, createdAfter time.Time) (int64, error) {
-	filter := bson.D{{Key: "expires", Value: bson.D{{Key: "$gt", Value: expiresAfter}}}}
-	if !createdAfter.IsZero() {
-		filter = append(filter, bson.E{Key: "createdAt", Value: bson.D{{Key: "$gt", Value: createdAfter}}})
+func (a alive) filter() bson.D {
+	filter := bson.D{{Key: "expires", Value: bson.D{{Key: "$gt", Value: a.now}}}}
+	if !a.createdAfter.IsZero() {
+		filter = append(filter, bson.E{Key: "createdAt", Value: bson.D{{Key: "$gt", Value: a.createdAfter}}})
 	}
-	return c.CountDocuments(ctx, filter)
+	return filter
+}
+
+func (c *collection) count(ctx context.Context, alive alive) (int64, error) {
+	return c.CountDocuments(ctx, alive.filter())
+}
+
+// list sorts all records by the TTL index, which needs no memory for it, and those of one user, which are
+// few, by their activity.
+func (c *collection) list(ctx context.Context, alive alive, user string, yield func(*record, error) bool) {
+	filter, sort := alive.filter(), bson.D{{Key: "expires", Value: -1}}
+	if user != "" {
+		filter = append(bson.D{{Key: "user", Value: user}}, filter...)
+		sort = bson.D{{Key: "updatedAt", Value: -1}}
+	}
+	cursor, err := c.Collection.Find(ctx, filter, options.Find().SetSort(sort))
+	if err != nil {
+		yield(nil, err)
+		return
+	}
+	defer func() { _ = cursor.Close(context.WithoutCancel(ctx)) }()
+	for cursor.Next(ctx) {
+		if !yield(parseRecord(cursor.Current), nil) {
+			return
+		}
+	}
+	if err := cursor.Err(); err != nil {
+		yield(nil, err)
+	}
+}
+
+func (c *collection) deleteUser(ctx context.Context, user string, except []string) (int64, error) {
+	filter := bson.D{{Key: "user", Value: user}}
+	if len(except) > 0 {
+		filter = append(filter, bson.E{Key: "_id", Value: bson.D{{Key: "$nin", Value: except}}})
+	}
+	return deletedCount(c.durable.DeleteMany(ctx, filter))
+}
+
+func (c *collection) clear(ctx context.Context) (int64, error) {
+	return deletedCount(c.durable.DeleteMany(ctx, bson.D{}))
 }
 
 // removalBatch bounds one delete, so that it never holds up requests for long.
@@ -192,29 +273,45 @@ func (c *collection) removeBatch(ctx context.Context, until time.Time) (int, int
 
 // guard returns the filter that a record as it is here must pass.
 func (rec *record) guard(now time.Time) guard {
-	return guard{rec.id, rec.token, rec.version, now}
+	g := guard{id: rec.id, token: rec.token, version: rec.version, now: now}
+	if rec.token == nil {
+		g.session = rec.session
+	}
+	return g
 }
 
 func (g guard) filter() bson.D {
-	return bson.D{
+	filter := bson.D{
 		{Key: "_id", Value: g.id},
-		{Key: "token", Value: g.token},
+		{Key: "token", Value: g.token}, // nil is null, which an absent field equals
 		{Key: "version", Value: g.version},
 		{Key: "expires", Value: bson.D{{Key: "$gt", Value: g.now}}},
 	}
+	if g.version == 0 {
+		filter[2].Value = nil
+	}
+	if !g.session.IsZero() { // with $eq: a document by itself could be read as operators
+		filter = append(filter, bson.E{Key: "session", Value: bson.D{{Key: "$eq", Value: g.session}}})
+	}
+	return filter
 }
 
 // document returns the record as it is inserted.
 func (rec *record) document() bson.D {
-	doc := bson.D{
-		{Key: "_id", Value: rec.id},
-		{Key: "token", Value: rec.token},
+	doc := bson.D{{Key: "_id", Value: rec.id}}
+	if rec.token != nil {
+		doc = append(doc, bson.E{Key: "token", Value: rec.token})
+	}
+	doc = append(doc, bson.D{
 		{Key: "name", Value: rec.name},
 		{Key: "session", Value: rec.session},
 		{Key: "expires", Value: rec.expires},
 		{Key: "createdAt", Value: rec.createdAt},
 		{Key: "updatedAt", Value: rec.updatedAt},
 		{Key: "version", Value: rec.version},
+	}...)
+	if rec.labels != nil {
+		doc = append(doc, bson.E{Key: "labels", Value: rec.labels})
 	}
 	set, _ := rec.optional()
 	return append(doc, set...)
@@ -226,12 +323,22 @@ func (rec *record) changes(s scope) bson.D {
 	if s == deadline {
 		return bson.D{{Key: "$set", Value: set}}
 	}
-	set = append(set, bson.E{Key: "session", Value: rec.session}, bson.E{Key: "version", Value: rec.version})
-	if s == renewal {
-		set = append(set, bson.E{Key: "token", Value: rec.token}, bson.E{Key: "createdAt", Value: rec.createdAt})
+	update := bson.D{}
+	if s == editing {
+		update, set = bson.D{{Key: "$max", Value: set[:1]}}, set[1:]
 	}
+	set = append(set, bson.E{Key: "session", Value: rec.session}, bson.E{Key: "version", Value: rec.version},
+		bson.E{Key: "createdAt", Value: rec.createdAt}) // which a record that Express made lacks
 	present, absent := rec.optional()
-	update := bson.D{{Key: "$set", Value: append(set, present...)}}
+	if s == renewal {
+		set = append(set, bson.E{Key: "token", Value: rec.token})
+		if rec.labels != nil {
+			set = append(set, bson.E{Key: "labels", Value: rec.labels})
+		} else {
+			absent = append(absent, bson.E{Key: "labels", Value: ""})
+		}
+	}
+	update = append(update, bson.E{Key: "$set", Value: append(set, present...)})
 	if len(absent) > 0 {
 		update = append(update, bson.E{Key: "$unset", Value: absent})
 	}
@@ -291,6 +398,11 @@ func (rec *record) set(field string, value bson.RawValue) (ok bool) {
 		rec.updatedAt, ok = dateOf(value)
 	case "version":
 		rec.version, ok = value.Int64OK()
+		ok = ok && rec.version != 0
+	case "labels":
+		var labels bson.Raw
+		labels, ok = value.DocumentOK()
+		rec.labels = append(bson.Raw{}, labels...)
 	case "user":
 		rec.user, ok = value.StringValueOK()
 	case "maxAge":

@@ -53,20 +53,18 @@ func (l *removal) run(ctx context.Context, s *Store) {
 
 // RemoveExpired deletes the sessions that expired a minute ago or more, in batches, and returns how many.
 // It is for AutoRemoveDisabled, called from cron; running it beside another removal is harmless. Each
-// batch takes Config.Timeout at most; ctx bounds the whole.
-func (s *Store) RemoveExpired(ctx context.Context) (int64, error) {
+// batch takes Config.Timeout at most; ctx bounds the whole. Errors are ErrUnavailable.
+func (s *Store) RemoveExpired(ctx context.Context) (removed int64, err error) {
+	done := s.watch(ctx)
 	until := s.now().Add(-removalGrace)
-	var total int64
-	for {
-		found, removed, err := s.removeBatch(ctx, until)
-		total += removed
-		if err != nil {
-			return total, unavailable(err)
-		}
-		if found < removalBatch {
-			return total, nil
-		}
+	for found := removalBatch; found == removalBatch && err == nil; {
+		var n int64
+		found, n, err = s.removeBatch(ctx, until)
+		removed += n
 	}
+	err = unavailable(err)
+	done(Event{Op: OpRemoveExpired, Removed: removed, Err: err})
+	return removed, err
 }
 
 func (s *Store) removeBatch(ctx context.Context, until time.Time) (int, int64, error) {

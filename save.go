@@ -17,6 +17,7 @@ import (
 // saving is one Save under way.
 type saving struct {
 	*Store
+	r       *http.Request
 	session *sessions.Session
 	state   *state
 	options sessions.Options // of the cookie
@@ -27,8 +28,10 @@ type saving struct {
 	values map[any]any   // what is to be stored, merged with others' changes; nil: session.Values
 	target *snapshot     // the record to replace, as it was last seen; nil: none, so insert
 	landed bool          // target is what an earlier attempt of this session wrote
+	joined bool          // target is what another request stored of the session that both took over
 	misses int
 	unlock func() // releases the striped lock; nil: not held
+	event  Event  // Op is "" before anything is done that Observe should hear of
 }
 
 // draft is a record as it shall be written.
@@ -45,22 +48,25 @@ type draft struct {
 // own command wrote the record sets one.
 func (sv *saving) save(ctx context.Context) (*draft, error) {
 	st := sv.state
-	if st.base == nil && len(st.attempts) == 0 && len(sv.session.Values) == 0 && (st.quiet || sv.cfg.SkipEmpty) {
+	if sv.nothingToStore() {
 		return nil, nil
 	}
 	if sv.target = st.base; sv.target != nil {
 		sv.origin = sv.target.plain
-	}
-	if err := sv.settle(ctx); err != nil {
-		return nil, err
 	}
 	defer func() {
 		if sv.unlock != nil {
 			sv.unlock()
 		}
 	}()
+	if err := sv.settle(ctx); err != nil {
+		return nil, err
+	}
+	if err := sv.settleTaken(ctx); err != nil {
+		return nil, err
+	}
 	for {
-		d, err := sv.draft()
+		d, err := sv.draft(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -78,16 +84,63 @@ func (sv *saving) save(ctx context.Context) (*draft, error) {
 	}
 }
 
+// nothingToStore reports whether the session is a new one without values that should leave no trace.
+func (sv *saving) nothingToStore() bool {
+	st := sv.state
+	return (st.quiet || sv.cfg.SkipEmpty) && len(sv.session.Values) == 0 &&
+		st.base == nil && st.replaced == nil && st.taken == nil && len(st.attempts) == 0
+}
+
 // draft encodes the session and finds out what of its record has changed.
-func (sv *saving) draft() (*draft, error) {
+func (sv *saving) draft(ctx context.Context) (*draft, error) {
+	d := sv.outline()
+	session := sv.copied(d)
+	plain, err := sv.payloads.encode(session)
+	if err != nil {
+		return nil, sv.failed(d, err)
+	}
+	if sv.values == nil {
+		sv.own = plain
+	}
+	d.user = sv.userOf(session, d.user)
+	if d.scope == deadline {
+		changed, err := sv.changed(d, plain)
+		if err != nil {
+			return nil, sv.failed(d, err)
+		}
+		if !changed {
+			d.plain = sv.target.plain
+			return d, nil
+		}
+		d.scope = payload
+	}
+	if d.scope == renewal {
+		d.labels = sv.labelsOf(sv.r, session)
+		if err := sv.renewCredentials(d); err != nil {
+			return nil, sv.failed(d, err)
+		}
+	}
+	if d.createdAt.IsZero() { // a record that Express made
+		d.createdAt = d.now
+	}
+	d.plain, d.version = plain, newVersion()
+	d.record.session, err = sv.payloads.seal(ctx, &d.record, plain)
+	return d, sv.failed(d, err)
+}
+
+// outline returns a draft that lacks what depends on the session's values.
+func (sv *saving) outline() *draft {
 	now := sv.now()
 	d := &draft{cred: sv.state.cookie, scope: deadline, now: now, maxAge: sv.options.MaxAge}
-	if sv.target != nil {
+	switch {
+	case sv.target != nil:
 		d.record = sv.target.record
-	} else {
+	case sv.state.replaced != nil:
+		d.record = *sv.state.replaced
+	default:
 		d.record.name = sv.session.Name()
 	}
-	if sv.target == nil || sv.state.renew {
+	if sv.target == nil || sv.state.renew && !sv.joined {
 		d.createdAt, d.scope = now, renewal
 	}
 	if sv.options.MaxAge != sv.state.handed.MaxAge {
@@ -96,17 +149,7 @@ func (sv *saving) draft() (*draft, error) {
 		d.maxAge = *d.record.maxAge
 	}
 	d.expires, d.updatedAt = sv.lifetimes.deadline(now, d.createdAt, d.maxAge), now
-
-	session := sv.copied(d)
-	plain, err := sv.payloads.encode(session)
-	if err != nil {
-		return nil, err
-	}
-	if sv.values == nil {
-		sv.own = plain
-	}
-	d.user = sv.userOf(session, d.user)
-	return d, sv.finish(d, plain)
+	return d
 }
 
 // copied returns the session as it is to be stored, for the functions of the configuration.
@@ -120,33 +163,22 @@ func (sv *saving) copied(d *draft) *sessions.Session {
 	return &session
 }
 
-// finish gives a draft that changes something its payload, its version and, if it is to have new ones, its
-// credentials. These stay the same in each attempt: new ones each time would leave a record, or a token,
-// that nobody holds.
-func (sv *saving) finish(d *draft, plain bson.RawValue) error {
-	if d.scope == deadline {
-		changed, err := sv.changed(d, plain)
-		if err != nil {
+// renewCredentials gives a draft a new secret, or a new plain id. They stay the same in each attempt: new
+// ones each time would leave a record, or a token, that nobody holds.
+func (sv *saving) renewCredentials(d *draft) (err error) {
+	next := &sv.state.next
+	if next.id == "" {
+		if *next, err = sv.newCredentials(); err != nil {
 			return err
 		}
-		if !changed {
-			d.plain = sv.target.plain
-			return nil
+	}
+	if sv.target != nil && sv.target.token != nil {
+		next.handle, next.id = sv.target.id, sv.target.id
+		if next.secret == "" {
+			next.secret = newSecret()
 		}
-		d.scope = payload
 	}
-	d.plain, d.record.session, d.version = plain, plain, newVersion()
-	if d.scope == payload {
-		return nil
-	}
-	next := &sv.state.next
-	if next.secret == "" {
-		*next = credentials{newHandle(), newSecret()}
-	}
-	if sv.target != nil {
-		next.handle = sv.target.id
-	}
-	d.cred, d.id, d.token = *next, next.handle, next.token()
+	d.cred, d.id, d.token = *next, next.id, next.token()
 	return nil
 }
 
@@ -184,27 +216,34 @@ func (sv *saving) prepareCookie(d *draft) (err error) {
 // keep ends a Save that has nothing to change in its target: it moves the deadline if that is worth a
 // command. If the record has changed, ended or been renewed meanwhile, then not, and that is no error.
 func (sv *saving) keep(ctx context.Context, d *draft) (*draft, error) {
-	if sv.landed || sv.misses > 0 {
-		d.record = sv.target.record
-	} else if !sv.lifetimes.worthTouching(sv.target.expires, d.expires, d.maxAge) {
+	settled := sv.landed || sv.joined || sv.misses > 0 // the target was read a moment ago
+	if !settled && !sv.lifetimes.worthTouching(sv.target.expires, d.expires, d.maxAge) {
 		return nil, nil
 	}
-	if err := sv.prepareCookie(d); err != nil {
-		return nil, err
+	if settled {
+		d.record = sv.target.record
 	}
-	if sv.landed || sv.misses > 0 {
+	if err := sv.prepareCookie(d); err != nil {
+		return nil, sv.failed(d, err)
+	}
+	if settled {
 		sv.commit(d)
 		if !sv.landed {
 			return nil, nil
 		}
 		return d, nil
 	}
+	sv.event = eventOf(OpTouch, &d.record, nil)
 	written, err := sv.twice(func() (bool, error) {
 		return sv.backend.update(ctx, sv.target.guard(sv.now()), &d.record, deadline)
 	})
-	if written {
+	switch {
+	case written:
 		sv.commit(d)
-	} else {
+	case err == nil:
+		sv.event.Err = errEnded
+		return nil, nil
+	default:
 		d = nil
 	}
 	return d, unavailable(err)
@@ -214,7 +253,13 @@ func (sv *saving) keep(ctx context.Context, d *draft) (*draft, error) {
 // request was there first. What was not done is remembered, for the server may have it all the same.
 func (sv *saving) write(ctx context.Context, d *draft) (done bool, err error) {
 	if err := sv.prepareCookie(d); err != nil {
-		return false, err
+		return false, sv.failed(d, err)
+	}
+	sv.event = eventOf(sv.opOf(d), &d.record, nil)
+	if d.scope == renewal && sv.target != nil && sv.target.token == nil {
+		if retired, err := sv.retire(ctx); !retired {
+			return false, unavailable(err)
+		}
 	}
 	done, err = sv.twice(func() (bool, error) {
 		if sv.target == nil {
@@ -227,17 +272,49 @@ func (sv *saving) write(ctx context.Context, d *draft) (done bool, err error) {
 	} else {
 		sv.state.attempts = append(sv.state.attempts, attempt{d.snapshot, d.cred, sv.own})
 	}
-	return done, unavailable(err)
+	return done, tooLarge(unavailable(err))
+}
+
+// retire deletes the record of a plain id that is renewed: its successor has another _id. From then on the
+// successor is inserted, by the next Save if this one fails to.
+func (sv *saving) retire(ctx context.Context) (bool, error) {
+	deleted, err := sv.twice(func() (bool, error) {
+		return sv.backend.deleteGuarded(ctx, sv.target.guard(sv.now()))
+	})
+	if deleted {
+		replaced := sv.target.record
+		sv.state.replaced, sv.state.base, sv.target = &replaced, nil, nil
+	}
+	return deleted, err
 }
 
 // twice repeats a write once if the connection broke: the driver does so on replica sets only, and a write
 // that had arrived is known by its version.
-func (sv *saving) twice(write func() (bool, error)) (bool, error) {
+func (s *Store) twice(write func() (bool, error)) (bool, error) {
 	written, err := write()
 	if !written && mongo.IsNetworkError(err) && !mongo.IsTimeout(err) {
 		return write()
 	}
 	return written, err
+}
+
+// opOf says what writing a draft is for those who watch.
+func (sv *saving) opOf(d *draft) Op {
+	switch {
+	case d.scope != renewal:
+		return OpUpdate
+	case sv.target != nil || sv.state.replaced != nil:
+		return OpRegenerate
+	}
+	return OpCreate
+}
+
+// failed notes what Observe shall hear of a draft that was not sent; a nil error stays nil.
+func (sv *saving) failed(d *draft, err error) error {
+	if err != nil {
+		sv.event = eventOf(sv.opOf(d), &d.record, nil)
+	}
+	return err
 }
 
 // settle finds out whether the attempt of an earlier Save whose answer was lost is stored.
@@ -260,6 +337,9 @@ func (sv *saving) settle(ctx context.Context) error {
 // refresh reads the record again after another request was there first, and merges what it changed.
 // From here on, only one Save of this process works on the session.
 func (sv *saving) refresh(ctx context.Context, id string) error {
+	if sv.target != nil {
+		id = sv.target.id // of a plain id that is renewed, the old one
+	}
 	if err := sv.pause(ctx, id); err != nil {
 		return err
 	}
@@ -276,17 +356,17 @@ func (sv *saving) refresh(ctx context.Context, id string) error {
 		return err
 	}
 	switch {
-	case sv.target == nil: // the handle is another's
+	case sv.target == nil && sv.join(rec):
+		return sv.reconcile(ctx, rec)
+	case sv.target == nil: // the id is another's
 		sv.state.next = credentials{}
 		return nil
 	case !sv.lifetimes.live(rec, sv.now()):
 		return errEnded
 	case !sv.state.cookie.fit(rec):
 		return sv.startOver(rec)
-	case rec.damage != nil:
-		return rec.damage
 	}
-	return sv.reconcile(&snapshot{*rec, rec.session})
+	return sv.reconcile(ctx, rec)
 }
 
 var errEnded = fmt.Errorf("mongostore: save: %w: it ended, or another request renewed it", ErrNotFound)
@@ -304,7 +384,12 @@ func (sv *saving) pause(ctx context.Context, id string) error {
 			return unavailable(ctx.Err())
 		}
 	}
-	wait := time.NewTimer(rand.N(time.Duration(min(sv.misses, 10)) * time.Millisecond)) //nolint:gosec // jitter
+	return jitter(ctx, sv.misses)
+}
+
+// jitter waits a moment that varies, and grows a little with the number of attempts.
+func jitter(ctx context.Context, attempts int) error {
+	wait := time.NewTimer(rand.N(time.Duration(min(attempts, 10)) * time.Millisecond)) //nolint:gosec // no secret
 	defer wait.Stop()
 	select {
 	case <-wait.C:
@@ -353,7 +438,7 @@ func (sv *saving) adopt(rec *record) (bool, error) {
 // other session under another secret has ended for this request.
 func (sv *saving) startOver(rec *record) error {
 	st := sv.state
-	login := st.renew && sv.cfg.UserID != nil && st.base.user == "" && rec.user != ""
+	login := st.renew && sv.cfg.UserID != nil && st.base != nil && st.base.user == "" && rec.user != ""
 	if !login || sv.userOf(sv.session, "") == "" {
 		return errEnded
 	}
@@ -362,12 +447,19 @@ func (sv *saving) startOver(rec *record) error {
 }
 
 // reconcile makes what another request stored the target, and merges its changes into this one's.
-func (sv *saving) reconcile(theirs *snapshot) error {
-	sv.target, sv.landed = theirs, false
+func (sv *saving) reconcile(ctx context.Context, rec *record) error {
+	if rec.damage != nil {
+		return rec.damage
+	}
+	plain, err := sv.payloads.unseal(ctx, rec)
+	if err != nil {
+		return err
+	}
+	sv.target, sv.landed = &snapshot{*rec, plain}, false
 	if sv.cfg.OnConflict == OnConflictOverwrite {
 		return nil
 	}
-	merged, conflicts, err := sv.mergeWith(theirs.plain)
+	merged, conflicts, err := sv.mergeWith(plain)
 	if err != nil {
 		return err
 	}
@@ -380,6 +472,13 @@ func (sv *saving) reconcile(theirs *snapshot) error {
 
 // mergeWith merges this request's changes with those that made another payload of the same origin.
 func (sv *saving) mergeWith(theirs bson.RawValue) (map[any]any, []any, error) {
+	if sv.own.IsZero() {
+		own, err := sv.payloads.encode(sv.copied(sv.outline()))
+		if err != nil {
+			return nil, nil, err
+		}
+		sv.own = own
+	}
 	if sv.mine == nil {
 		mine, err := sv.payloads.values(sv.own)
 		if err != nil {
@@ -395,8 +494,16 @@ func (sv *saving) mergeWith(theirs bson.RawValue) (map[any]any, []any, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	merged, conflicts := merge(base, sv.mine, other)
+	merged, conflicts := merge(base, sv.mine, other, sv.isSingle)
 	return merged, conflicts, nil
+}
+
+// isSingle reports whether the application holds something else than a []any under this key, which a codec
+// may well store as a list.
+func (sv *saving) isSingle(key any) bool {
+	value, ok := sv.session.Values[key]
+	_, list := value.([]any)
+	return ok && !list
 }
 
 // commit makes what was written the state of the session, and brings its values in line with it.
@@ -405,16 +512,19 @@ func (sv *saving) commit(d *draft) {
 	if sv.values != nil {
 		sv.bringHome()
 	}
-	session.ID = d.id
+	session.ID = d.cred.handle
 	if session.Options != nil && d.maxAge != sv.options.MaxAge {
 		session.Options.MaxAge = d.maxAge
 	}
-	handed := sv.options
+	handed, base := sv.options, d.snapshot
 	handed.MaxAge = d.maxAge
-	base := d.snapshot
+	took := st.taken
 	st.knowledge = knowledge{
-		id: d.id, base: &base, cookie: d.cred, proven: true, handed: handed,
+		id: session.ID, base: &base, cookie: d.cred, proven: true, handed: handed,
 		stale: st.stale && d.cookie == "",
+	}
+	if err := sv.endPrevious(sv.r, took); err != nil {
+		sv.cfg.Logger.Warn("mongostore: a session that was taken over goes on where it came from", "id", publicID(&base.record), "error", err)
 	}
 }
 
@@ -433,52 +543,4 @@ func (sv *saving) bringHome() {
 			sv.session.Values[key] = value
 		}
 	}
-}
-
-// end deletes the session: the record of this session and of every cookie in the request that proves one.
-// The cookie is expired first, whatever becomes of the rest, and the session object becomes a new one.
-func (s *Store) end(ctx context.Context, r *http.Request, w http.ResponseWriter, session *sessions.Session, st *state, options sessions.Options) error {
-	defaults := s.defaultOptions()
-	options.Path = orDefault(options.Path, defaults.Path)
-	options.Domain = orDefault(options.Domain, defaults.Domain)
-	options.MaxAge = -1
-	setCookie(w, session.Name(), "", options)
-
-	if err := s.deleteAll(ctx, r, session.Name(), st); err != nil {
-		return unavailable(err)
-	}
-	session.ID, session.IsNew = "", true
-	clear(session.Values)
-	st.knowledge = knowledge{handed: st.handed}
-	return nil
-}
-
-// deleteAll deletes the records of a session and of the cookies beside it. By the handle alone if the
-// secret was proven, since a logout wins over a renewal at the same time; else by handle and token.
-func (s *Store) deleteAll(ctx context.Context, r *http.Request, name string, st *state) error {
-	var failed error
-	done := make(map[string]bool)
-	remove := func(handle string, token []byte) {
-		if handle == "" || done[handle] {
-			return
-		}
-		done[handle] = true
-		err := s.backend.delete(ctx, handle, token)
-		if mongo.IsNetworkError(err) && !mongo.IsTimeout(err) {
-			err = s.backend.delete(ctx, handle, token)
-		}
-		failed = errors.Join(failed, err)
-	}
-	if st.proven {
-		remove(st.cookie.handle, nil)
-	}
-	for _, a := range st.attempts {
-		remove(a.cred.handle, a.cred.token())
-	}
-	remove(st.cookie.handle, st.cookie.token())
-	others, _ := s.presentedBy(r, name)
-	for _, c := range others {
-		remove(c.handle, c.token())
-	}
-	return failed
 }

@@ -4,40 +4,103 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
 	"sync"
+	"unicode/utf8"
 	"weak"
 
 	"github.com/gorilla/sessions"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// credentials are what a cookie carries: the handle says which record, the secret proves it.
-type credentials struct{ handle, secret string }
+// credentials are what a cookie carries. With a split token the handle says which record, and the secret
+// proves it; with a plain id, which has no secret, the one id does both.
+type credentials struct {
+	handle string // session.ID
+	secret string // "" with a plain id
+	id     string // _id: the handle, or Config.TransformID of a plain id
+}
 
-// newHandle and newSecret return 130 random bits as text.
-func newHandle() string { return rand.Text() }
+// newSecret returns 130 random bits as text.
 func newSecret() string { return rand.Text() }
 
-// value is what the cookie carries. It is a secret, so there is no String method that a log would call.
-func (c credentials) value() string { return c.handle + "." + c.secret }
+// tokenLength is how long the text of newSecret is.
+const tokenLength = 26
 
-// token is what a record keeps of the secret. A plain hash is enough for a random secret.
+// value is what the cookie carries. It is a secret, so there is no String method that a log would call.
+func (c credentials) value() string {
+	if c.secret == "" {
+		return c.handle
+	}
+	return c.handle + "." + c.secret
+}
+
+// token is what a record keeps of the secret; nil with a plain id. A plain hash is enough for a random
+// secret.
 func (c credentials) token() []byte {
+	if c.secret == "" {
+		return nil
+	}
 	sum := sha256.Sum256([]byte(c.secret))
 	return sum[:]
 }
 
-// fit reports whether these are the credentials of rec. A record without a token of 32 bytes has none.
+// fit reports whether these are the credentials of rec. The record decides: one with a token of 32 bytes
+// wants the secret, one without the field the plain id, and any other nothing.
 func (c credentials) fit(rec *record) bool {
+	if c.secret == "" {
+		return rec.token == nil && c.id == rec.id
+	}
 	return len(rec.token) == sha256.Size && subtle.ConstantTimeCompare(c.token(), rec.token) == 1
 }
 
-func parseCredentials(cookie string) (credentials, bool) {
+// parseCredentials reads the value of a cookie that verified. Not ok: it is not one of this store's.
+func (s *Store) parseCredentials(cookie string) (c credentials, ok bool, err error) {
 	handle, secret, ok := strings.Cut(cookie, ".")
-	return credentials{handle, secret}, ok && handle != "" && secret != ""
+	if ok && len(handle) == tokenLength && len(secret) == tokenLength {
+		return credentials{handle, secret, handle}, true, nil
+	}
+	if !s.cfg.PlainIDs || cookie == "" || !utf8.ValidString(cookie) {
+		return credentials{}, false, nil
+	}
+	c, err = s.plainCredentials(cookie)
+	return c, err == nil, err
+}
+
+// newCredentials returns those of a new session.
+func (s *Store) newCredentials() (credentials, error) {
+	if s.cfg.PlainIDs {
+		return s.plainCredentials(newSecret())
+	}
+	handle := newSecret()
+	return credentials{handle, newSecret(), handle}, nil
+}
+
+func (s *Store) plainCredentials(id string) (credentials, error) {
+	if s.cfg.TransformID == nil {
+		return credentials{handle: id, id: id}, nil
+	}
+	stored, err := guarded(func() (string, error) { return s.cfg.TransformID(id), nil })
+	if err == nil && stored == "" {
+		err = errors.New("it returned an empty id")
+	}
+	if err != nil {
+		return credentials{}, fmt.Errorf("mongostore: Config.TransformID: %w", err)
+	}
+	return credentials{handle: id, id: stored}, nil
+}
+
+// publicID is the id of a session in logs and events: of a plain id, which is a secret, a short hash.
+func publicID(rec *record) string {
+	if rec.token != nil || rec.id == "" {
+		return rec.id
+	}
+	sum := sha256.Sum256([]byte(rec.id))
+	return hex.EncodeToString(sum[:6])
 }
 
 // snapshot is a record that was read or written, with its payload in the clear.
@@ -70,6 +133,8 @@ type knowledge struct {
 	failed   error            // the load's ErrUnavailable: nothing is known of the session, so nothing is written
 	quiet    bool             // a stand-in that is not stored before it has values
 	renew    bool             // Regenerate was called
+	replaced *record          // the record of a plain id that was renewed: deleted, its successor not yet stored
+	taken    *taken           // what Config.Previous had, until it is stored here
 	next     credentials      // of the next create or renewal; kept over failed attempts
 	attempts []attempt
 }

@@ -1,0 +1,76 @@
+package mongostore
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/gorilla/sessions"
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// payloads encodes and seals what is stored as "session", and the way back.
+type payloads struct {
+	codec          Codec
+	maxBytes       int
+	sealer         Sealer
+	acceptUnsealed bool
+}
+
+// encode returns the values of session as they are stored. Its errors name the key and the remedy.
+func (p payloads) encode(session *sessions.Session) (bson.RawValue, error) {
+	value, err := guarded(func() (bson.RawValue, error) { return p.codec.Encode(session) })
+	if err != nil {
+		return value, fmt.Errorf("mongostore: the session's values cannot be encoded: %w", err)
+	}
+	if err := value.Validate(); err != nil {
+		return value, fmt.Errorf("mongostore: Config.PayloadCodec %T made an invalid BSON value: %w", p.codec, err)
+	}
+	if _, sealed := isSealed(value); sealed {
+		return value, fmt.Errorf("mongostore: Config.PayloadCodec %T made binary of subtype 0x80, which marks sealed payloads", p.codec)
+	}
+	if len(value.Value) > p.maxBytes {
+		return value, fmt.Errorf("mongostore: %w: its values take %d bytes, Config.MaxBytes is %d%s",
+			ErrTooLarge, len(value.Value), p.maxBytes, p.largest(session))
+	}
+	return value, nil
+}
+
+// largest names the value that takes most of a session that is too large.
+func (p payloads) largest(session *sessions.Session) string {
+	size, name := 0, ""
+	for key, v := range session.Values {
+		one := *session
+		one.Values = map[any]any{key: v}
+		value, err := guarded(func() (bson.RawValue, error) { return p.codec.Encode(&one) })
+		if err == nil && len(value.Value) > size {
+			size, name = len(value.Value), keyName(key)
+		}
+	}
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf("; the largest is %s with %d bytes: keep it in a collection of its own", name, size)
+}
+
+// decode sets the values of session to those of a payload in the clear. It survives a codec that panics,
+// since what a record holds must never take a request down.
+func (p payloads) decode(value bson.RawValue, session *sessions.Session) error {
+	if value.IsZero() {
+		return fmt.Errorf("mongostore: %w: %w", ErrDecode, errors.New("the field session is missing"))
+	}
+	_, err := guarded(func() (struct{}, error) { return struct{}{}, p.codec.Decode(value, session) })
+	if session.Values == nil {
+		session.Values = make(map[any]any)
+	}
+	if err != nil {
+		return fmt.Errorf("mongostore: %w: %w", ErrDecode, err)
+	}
+	return nil
+}
+
+// values returns the values of a payload in the clear.
+func (p payloads) values(value bson.RawValue) (map[any]any, error) {
+	scratch := &sessions.Session{Values: make(map[any]any), Options: new(sessions.Options)}
+	err := p.decode(value, scratch)
+	return scratch.Values, err
+}

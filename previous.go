@@ -1,0 +1,126 @@
+package mongostore
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+
+	"github.com/gorilla/sessions"
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// taken is a session of Config.Previous that is to be stored here.
+type taken struct {
+	session *sessions.Session
+	origin  bson.RawValue // its values as they were taken over
+}
+
+// takeOver fills session from Config.Previous. If that does not know it either, session becomes a quiet
+// stand-in: a request on its way while another one took the session over must not replace its cookie.
+func (s *Store) takeOver(r *http.Request, session *sessions.Session, st *state) bool {
+	previous, ok := s.fromPrevious(r, session.Name())
+	if !ok {
+		st.quiet = true
+		return false
+	}
+	maps.Copy(session.Values, previous.Values)
+	origin, err := s.payloads.encode(session)
+	if err != nil {
+		origin = bson.RawValue{} // Save says what is wrong with the values
+	}
+	session.IsNew = false
+	st.taken = &taken{previous, origin}
+	st.next = s.derivedCredentials(r.CookiesNamed(session.Name())[0].Value)
+	return true
+}
+
+// fromPrevious asks Config.Previous for the session of a request. Stores there are that return nil or panic.
+func (s *Store) fromPrevious(r *http.Request, name string) (*sessions.Session, bool) {
+	session, err := guarded(func() (*sessions.Session, error) { return s.cfg.Previous.New(r, name) })
+	return session, err == nil && session != nil && !session.IsNew
+}
+
+// derivedCredentials are made from the old cookie, so that the several requests of a page that take the same
+// session over at once end up with one record. Only this store's signature makes a cookie of them.
+func (s *Store) derivedCredentials(old string) credentials {
+	text := func(label string) string {
+		sum := sha256.Sum256([]byte("mongostore taken over " + label + old))
+		return base32.StdEncoding.EncodeToString(sum[:])[:tokenLength]
+	}
+	if s.cfg.PlainIDs {
+		c, err := s.plainCredentials(text("id "))
+		if err != nil {
+			return credentials{} // a new id says what is wrong
+		}
+		return c
+	}
+	handle := text("handle ")
+	return credentials{handle, text("secret "), handle}
+}
+
+// settleTaken finds out, before a session that was taken over is stored, whether another request has done
+// so since, or ended it.
+func (sv *saving) settleTaken(ctx context.Context) error {
+	st := sv.state
+	if st.taken == nil || sv.target != nil {
+		return nil
+	}
+	sv.origin = st.taken.origin
+	if st.renew {
+		st.next = credentials{}
+	}
+	if _, ok := sv.fromPrevious(sv.r, sv.session.Name()); ok || len(st.attempts) > 0 {
+		return nil
+	}
+	rec, err := sv.backend.find(ctx, st.next.id)
+	switch {
+	case errors.Is(err, errNoRecord):
+		return errEnded
+	case err != nil:
+		return fmt.Errorf("mongostore: save: %w", err)
+	case !sv.join(rec):
+		return errEnded
+	}
+	return sv.reconcile(ctx, rec)
+}
+
+// join reports whether rec is the session that this request took over, stored by another request.
+func (sv *saving) join(rec *record) bool {
+	st := sv.state
+	if st.taken == nil || !st.next.fit(rec) || !sv.lifetimes.live(rec, sv.now()) || sv.origin.IsZero() {
+		return false
+	}
+	st.cookie, st.proven, sv.joined = st.next, true, true
+	return true
+}
+
+// endPrevious ends in Config.Previous a session that is stored here or logged out.
+func (s *Store) endPrevious(r *http.Request, t *taken) error {
+	if t == nil {
+		return nil
+	}
+	options := sessions.Options{Path: "/"}
+	if t.session.Options != nil {
+		options = *t.session.Options
+	}
+	options.MaxAge = -1
+	t.session.Options = &options
+	_, err := guarded(func() (struct{}, error) {
+		return struct{}{}, s.cfg.Previous.Save(r, &discarded{header: make(http.Header)}, t.session)
+	})
+	if err != nil {
+		return fmt.Errorf("mongostore: ending the session in Config.Previous: %w", err)
+	}
+	return nil
+}
+
+// discarded is a response that nobody sees: the cookie of Config.Previous is this store's to replace.
+type discarded struct{ header http.Header }
+
+func (d *discarded) Header() http.Header         { return d.header }
+func (d *discarded) Write(b []byte) (int, error) { return len(b), nil }
+func (d *discarded) WriteHeader(int)             {}
