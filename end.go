@@ -23,39 +23,36 @@ func (s *Store) end(ctx context.Context, r *http.Request, w http.ResponseWriter,
 	if st.base != nil {
 		e = eventOf(OpDestroy, &st.base.record, nil)
 	}
-	var sent bool
-	e.Removed, sent, e.Err = s.deleteAll(ctx, r, session.Name(), st)
-	e.Err = unavailable(e.Err)
-	if e.Err == nil {
-		e.Err = s.endPrevious(r, st.taken)
+	deleted := s.deleteAll(ctx, r, session.Name(), st, &e)
+	if deleted {
+		session.ID, session.IsNew = "", true
+		clear(session.Values)
+		st.knowledge = knowledge{handed: defaults}
 	}
-	if sent {
+	if deleted || e.Err != nil {
 		done(e)
 	}
-	if e.Err != nil && !onlyConcern(e.Err) {
-		return e.Err
-	}
-	session.ID, session.IsNew = "", true
-	clear(session.Values)
-	st.knowledge = knowledge{handed: st.handed}
 	return e.Err
 }
 
-// deleteAll deletes the records of a session and of the cookies beside it. By the id alone if the secret
-// was proven, since a logout wins over a renewal at the same time; else by id and token.
-func (s *Store) deleteAll(ctx context.Context, r *http.Request, name string, st *state) (removed int64, sent bool, failed error) {
-	done := map[string]bool{"": true}
+// deleteAll deletes the records of a session and of the cookies beside it, and ends it in Config.Previous. By
+// the id alone if the secret was proven, since a logout wins over a renewal at the same time; else by id and
+// token. Deleted may be true beside the error of a write concern.
+func (s *Store) deleteAll(ctx context.Context, r *http.Request, name string, st *state, e *Event) (deleted bool) {
+	deleted = true
+	done := map[string]bool{"": true} // by id, or by id and token
 	remove := func(id string, token []byte) {
-		if done[id] {
+		if done[id] || done[id+string(token)] {
 			return
 		}
-		done[id], sent = true, true
+		done[id+string(token)] = true
 		n, err := s.backend.delete(ctx, id, token)
 		if mongo.IsNetworkError(err) && !mongo.IsTimeout(err) {
 			n, err = s.backend.delete(ctx, id, token)
 		}
-		removed += n
-		failed = errors.Join(failed, err)
+		e.Removed += n
+		deleted = deleted && (err == nil || onlyConcern(err))
+		e.Err = errors.Join(e.Err, err)
 	}
 	if st.proven {
 		remove(st.cookie.id, nil)
@@ -71,5 +68,9 @@ func (s *Store) deleteAll(ctx context.Context, r *http.Request, name string, st 
 	for _, c := range others {
 		remove(c.id, c.token())
 	}
-	return removed, sent, failed
+	e.Err = unavailable(e.Err)
+	if err := s.endPrevious(r, st.taken); err != nil {
+		deleted, e.Err = false, errors.Join(e.Err, err)
+	}
+	return deleted
 }

@@ -198,7 +198,9 @@ func (s *Store) defaultOptions() sessions.Options {
 	if s.Options == nil {
 		return s.builtinOptions()
 	}
-	return *s.Options
+	options := *s.Options
+	options.MaxAge = min(options.MaxAge, maxMaxAge)
+	return options
 }
 
 // Get returns the session of this name, loading it at its first call in a request; later calls return the
@@ -251,7 +253,7 @@ func (s *Store) Save(r *http.Request, w http.ResponseWriter, session *sessions.S
 	defer st.mu.Unlock()
 
 	options := s.optionsOf(session, st)
-	ctx, cancel := s.saveContext(r)
+	ctx, cancel := s.saveContext(r, st)
 	defer cancel()
 	if options.MaxAge < 0 {
 		return s.end(ctx, r, w, session, st, options)

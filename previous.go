@@ -81,7 +81,7 @@ func (sv *saving) settleTaken(ctx context.Context) error {
 	case errors.Is(err, errNoRecord):
 		return errEnded
 	case err != nil:
-		return fmt.Errorf("mongostore: save: %w", err)
+		return err
 	case !sv.join(rec):
 		return errEnded
 	}

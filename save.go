@@ -144,7 +144,8 @@ func (sv *saving) outline() *draft {
 		d.createdAt, d.scope = now, renewal
 	}
 	if sv.options.MaxAge != sv.state.handed.MaxAge {
-		d.record.maxAge = &sv.options.MaxAge
+		maxAge := sv.options.MaxAge // a copy: the record outlives this Save, which must not keep the session in use
+		d.record.maxAge = &maxAge
 	} else if d.record.maxAge != nil {
 		d.maxAge = *d.record.maxAge
 	}
@@ -328,7 +329,7 @@ func (sv *saving) settle(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("mongostore: save: %w", err)
+		return err
 	}
 	_, err = sv.adopt(rec)
 	return err
@@ -350,7 +351,7 @@ func (sv *saving) refresh(ctx context.Context, id string) error {
 	case errors.Is(err, errNoRecord):
 		return errEnded
 	case err != nil:
-		return fmt.Errorf("mongostore: save: %w", err)
+		return err
 	}
 	if adopted, err := sv.adopt(rec); adopted || err != nil {
 		return err

@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"unicode/utf8"
 	"weak"
 
 	"github.com/gorilla/sessions"
@@ -30,6 +29,12 @@ func newSecret() string { return rand.Text() }
 
 // tokenLength is how long the text of newSecret is.
 const tokenLength = 26
+
+func isToken(text string) bool {
+	return len(text) == tokenLength && !strings.ContainsFunc(text, func(r rune) bool {
+		return (r < 'A' || r > 'Z') && (r < '2' || r > '7')
+	})
+}
 
 // value is what the cookie carries. It is a secret, so there is no String method that a log would call.
 func (c credentials) value() string {
@@ -58,13 +63,14 @@ func (c credentials) fit(rec *record) bool {
 	return len(rec.token) == sha256.Size && subtle.ConstantTimeCompare(c.token(), rec.token) == 1
 }
 
-// parseCredentials reads the value of a cookie that verified. Not ok: it is not one of this store's.
+// parseCredentials reads the value of a cookie that verified. Not ok: it is not one of this store's. Plain
+// ids are printable ASCII, which what was decrypted with the wrong key hardly ever is.
 func (s *Store) parseCredentials(cookie string) (c credentials, ok bool, err error) {
 	handle, secret, ok := strings.Cut(cookie, ".")
-	if ok && len(handle) == tokenLength && len(secret) == tokenLength {
+	if ok && isToken(handle) && isToken(secret) {
 		return credentials{handle, secret, handle}, true, nil
 	}
-	if !s.cfg.PlainIDs || cookie == "" || !utf8.ValidString(cookie) {
+	if !s.cfg.PlainIDs || cookie == "" || strings.ContainsFunc(cookie, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return credentials{}, false, nil
 	}
 	c, err = s.plainCredentials(cookie)
@@ -89,10 +95,12 @@ func (s *Store) plainCredentials(id string) (credentials, error) {
 		err = errors.New("it returned an empty id")
 	}
 	if err != nil {
-		return credentials{}, fmt.Errorf("mongostore: Config.TransformID: %w", err)
+		return credentials{}, fmt.Errorf("%w: %w", errTransformID, err)
 	}
 	return credentials{handle: id, id: stored}, nil
 }
+
+var errTransformID = errors.New("mongostore: Config.TransformID")
 
 // publicID is the id of a session in logs and events: of a plain id, which is a secret, a short hash.
 func publicID(rec *record) string {
