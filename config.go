@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/gorilla/securecookie"
@@ -213,6 +214,7 @@ func newCodecs(codecs []securecookie.Codec, keyPairs [][]byte) ([]securecookie.C
 			codec.(*securecookie.SecureCookie).SetSerializer(securecookie.NopEncoder{})
 		}
 	}
+	codecs = slices.Clone(codecs)
 	for i, codec := range codecs {
 		if codec == nil {
 			return nil, fmt.Errorf("mongostore: Config.CookieCodecs[%d] is nil", i)
@@ -246,7 +248,8 @@ func checkKeyPairs(keyPairs [][]byte) error {
 
 // tryCodec round-trips a value through one codec.
 func tryCodec(codec securecookie.Codec) error {
-	const name, value = "mongostore", "handle.secret"
+	const name = "mongostore"
+	value := credentials{newHandle(), newSecret()}.value() // of full length, since codecs have a maximum
 	encoded, err := codec.Encode(name, []byte(value))
 	if err != nil {
 		return err

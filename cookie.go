@@ -29,14 +29,14 @@ func (s *Store) presentedBy(r *http.Request, name string) ([]presented, error) {
 	var invalid error
 	verified := false
 	for _, cookie := range r.CookiesNamed(name) {
-		value, stale, err := s.decodeCookie(name, cookie.Value)
+		c, ok, err := s.decodeCookie(name, cookie.Value)
 		if err != nil {
 			invalid = invalidCookie{err}
 			continue
 		}
 		verified = true
-		if c, ok := parseCredentials(value); ok && len(cookies) < maxCookies {
-			cookies = append(cookies, presented{c, stale})
+		if ok && len(cookies) < maxCookies {
+			cookies = append(cookies, c)
 		}
 	}
 	if verified {
@@ -45,14 +45,26 @@ func (s *Store) presentedBy(r *http.Request, name string) ([]presented, error) {
 	return cookies, invalid
 }
 
-func (s *Store) decodeCookie(name, value string) (decoded string, stale bool, err error) {
+// decodeCookie returns what a cookie carries, not ok if no codec makes credentials of it. The error is nil if
+// it verified. A codec that shares only its authentication key with the one that made the cookie decrypts it
+// to garbage without noticing, so then the next one has its turn.
+func (s *Store) decodeCookie(name, value string) (c presented, ok bool, err error) {
+	verified := false
 	for i, codec := range s.Codecs {
 		var b []byte
-		if err = codec.Decode(name, value, &b); err == nil {
-			return string(b), i > 0, nil
+		if failed := codec.Decode(name, value, &b); failed != nil {
+			err = failed
+			continue
+		}
+		verified = true
+		if c, ok := parseCredentials(string(b)); ok {
+			return presented{c, i > 0}, true, nil
 		}
 	}
-	return "", false, err
+	if verified {
+		err = nil
+	}
+	return presented{}, false, err
 }
 
 func (s *Store) encodeCookie(name string, c credentials) (string, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/gorilla/sessions"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
@@ -40,3 +41,16 @@ var (
 	Merge     = merge
 	SameValue = sameValue
 )
+
+// RemovalBatch is how many records one deletion removes at most.
+const RemovalBatch = removalBatch
+
+// OpenDocument reads a document as a load does, with a secret that nobody has.
+func OpenDocument(s *Store, document []byte, name string) (session *sessions.Session, fits bool, err error) {
+	session = sessions.NewSession(s, name)
+	options := s.defaultOptions()
+	session.Options = &options
+	rec := parseRecord(document)
+	s.lifetimes.live(rec, s.now())
+	return session, credentials{rec.id, "nobody's"}.fit(rec), s.open(rec, session)
+}

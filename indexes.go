@@ -76,12 +76,18 @@ func (c *collection) checkAcknowledged(ctx context.Context) error {
 // ensureIndex makes a plain index on one field, unless any index on it is there.
 func (c *collection) ensureIndex(ctx context.Context, field string, opts *options.IndexOptionsBuilder) error {
 	err := c.createIndex(ctx, field, opts)
-	if hasCode(err, codeIndexOptionsConflict, codeIndexKeySpecsConflict) {
-		if _, found, listErr := c.indexOn(ctx, field); listErr != nil || found {
-			return listErr
-		}
+	if !hasCode(err, codeIndexOptionsConflict, codeIndexKeySpecsConflict) {
+		return err
 	}
-	return err
+	if _, found, listErr := c.indexOn(ctx, field); listErr != nil || found {
+		return listErr
+	}
+	return c.inTheWay(err, field)
+}
+
+// inTheWay says which index has the name of the one on field, but not its key.
+func (c *collection) inTheWay(err error, field string) error {
+	return fmt.Errorf("%w; drop the index that is in the way: db.%s.dropIndex(%q)", err, c.Name(), field+"_1")
 }
 
 // ensureTTL makes the TTL index, or turns an index on expires that has other options into one.
@@ -95,7 +101,7 @@ func (c *collection) ensureTTL(ctx context.Context) error {
 	case listErr != nil:
 		return listErr
 	case !found:
-		return fmt.Errorf("%w; drop the index that is in the way: db.%s.dropIndex(%q)", err, c.Name(), "expires_1")
+		return c.inTheWay(err, "expires")
 	case existing.isTTL():
 		return nil
 	case existing.partial():
@@ -152,7 +158,8 @@ func (i index) isTTL() bool {
 
 func (i index) partial() bool { return len(i.PartialFilter) > 0 }
 
-// indexOn returns the index whose only key is this field, ascending.
+// indexOn returns the index whose only key is this field, ascending or descending: MongoDB lets collMod
+// make a TTL index of a hashed one too, but deletes nothing by it.
 func (c *collection) indexOn(ctx context.Context, field string) (index, bool, error) {
 	cursor, err := c.Indexes().List(ctx)
 	if err != nil {
@@ -164,7 +171,7 @@ func (c *collection) indexOn(ctx context.Context, field string) (index, bool, er
 	}
 	for _, i := range all {
 		keys, err := i.Key.Elements()
-		if err == nil && len(keys) == 1 && keys[0].Key() == field {
+		if err == nil && len(keys) == 1 && keys[0].Key() == field && keys[0].Value().IsNumber() {
 			return i, true, nil
 		}
 	}

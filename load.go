@@ -39,7 +39,7 @@ func (s *Store) load(r *http.Request, session *sessions.Session, st *state) erro
 		case errors.Is(err, ErrDecode):
 			damage = err
 		case !errors.Is(err, ErrNotFound):
-			st.cookie, st.failed = cookie.credentials, err
+			st.cookie, st.proven, st.failed = cookie.credentials, false, err
 			return err
 		}
 	}

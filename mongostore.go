@@ -128,7 +128,9 @@ func (s *Store) defaultOptions() sessions.Options {
 	if s.Options == nil {
 		return s.builtinOptions()
 	}
-	return *s.Options
+	options := *s.Options
+	options.MaxAge = min(options.MaxAge, maxMaxAge)
+	return options
 }
 
 // Get returns the session of this name, loading it at its first call in a request; later calls return the

@@ -22,7 +22,7 @@ type record struct {
 	name                          string        // the cookie's name
 	session                       bson.RawValue // the payload
 	expires, createdAt, updatedAt time.Time     // in UTC, whole milliseconds
-	version                       int64         // random, new at each write of the payload
+	version                       int64         // random, new at each write of the payload; 0: absent
 	user                          string        // absent if empty
 	maxAge                        *int          // Options.MaxAge, if the application set one
 
@@ -65,11 +65,11 @@ type backend interface {
 	removeBatch(ctx context.Context, until time.Time) (found int, removed int64, err error)
 }
 
-// newVersion returns a random tag.
+// newVersion returns a random tag, not 0.
 func newVersion() int64 {
 	var b [8]byte
-	_, _ = rand.Read(b[:])                         // never fails
-	return int64(binary.LittleEndian.Uint64(b[:])) //nolint:gosec // any 64 bits will do
+	_, _ = rand.Read(b[:])                             // never fails
+	return int64(binary.LittleEndian.Uint64(b[:])) | 1 //nolint:gosec // any 63 bits will do
 }
 
 // collection is the backend in MongoDB.
@@ -196,10 +196,14 @@ func (rec *record) guard(now time.Time) guard {
 }
 
 func (g guard) filter() bson.D {
+	var version any // null matches an absent field
+	if g.version != 0 {
+		version = g.version
+	}
 	return bson.D{
 		{Key: "_id", Value: g.id},
 		{Key: "token", Value: g.token},
-		{Key: "version", Value: g.version},
+		{Key: "version", Value: version},
 		{Key: "expires", Value: bson.D{{Key: "$gt", Value: g.now}}},
 	}
 }
@@ -291,6 +295,7 @@ func (rec *record) set(field string, value bson.RawValue) (ok bool) {
 		rec.updatedAt, ok = dateOf(value)
 	case "version":
 		rec.version, ok = value.Int64OK()
+		ok = ok && rec.version != 0
 	case "user":
 		rec.user, ok = value.StringValueOK()
 	case "maxAge":

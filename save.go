@@ -91,7 +91,8 @@ func (sv *saving) draft() (*draft, error) {
 		d.createdAt, d.scope = now, renewal
 	}
 	if sv.options.MaxAge != sv.state.handed.MaxAge {
-		d.record.maxAge = &sv.options.MaxAge
+		maxAge := sv.options.MaxAge // a copy: the record outlives this Save, which must not keep the session in use
+		d.record.maxAge = &maxAge
 	} else if d.record.maxAge != nil {
 		d.maxAge = *d.record.maxAge
 	}
@@ -444,29 +445,31 @@ func (s *Store) end(ctx context.Context, r *http.Request, w http.ResponseWriter,
 	options.MaxAge = -1
 	setCookie(w, session.Name(), "", options)
 
-	if err := s.deleteAll(ctx, r, session.Name(), st); err != nil {
-		return unavailable(err)
+	deleted, err := s.deleteAll(ctx, r, session.Name(), st)
+	if deleted {
+		session.ID, session.IsNew = "", true
+		clear(session.Values)
+		st.knowledge = knowledge{handed: defaults}
 	}
-	session.ID, session.IsNew = "", true
-	clear(session.Values)
-	st.knowledge = knowledge{handed: st.handed}
-	return nil
+	return unavailable(err)
 }
 
 // deleteAll deletes the records of a session and of the cookies beside it. By the handle alone if the
-// secret was proven, since a logout wins over a renewal at the same time; else by handle and token.
-func (s *Store) deleteAll(ctx context.Context, r *http.Request, name string, st *state) error {
-	var failed error
-	done := make(map[string]bool)
+// secret was proven, since a logout wins over a renewal at the same time; else by handle and token. Deleted
+// may be true beside the error of a write concern.
+func (s *Store) deleteAll(ctx context.Context, r *http.Request, name string, st *state) (deleted bool, failed error) {
+	deleted = true
+	done := make(map[string]bool) // by handle, or by handle and token
 	remove := func(handle string, token []byte) {
-		if handle == "" || done[handle] {
+		if handle == "" || done[handle] || done[handle+string(token)] {
 			return
 		}
-		done[handle] = true
+		done[handle+string(token)] = true
 		err := s.backend.delete(ctx, handle, token)
 		if mongo.IsNetworkError(err) && !mongo.IsTimeout(err) {
 			err = s.backend.delete(ctx, handle, token)
 		}
+		deleted = deleted && (err == nil || onlyConcern(err))
 		failed = errors.Join(failed, err)
 	}
 	if st.proven {
@@ -480,5 +483,5 @@ func (s *Store) deleteAll(ctx context.Context, r *http.Request, name string, st 
 	for _, c := range others {
 		remove(c.handle, c.token())
 	}
-	return failed
+	return deleted, failed
 }

@@ -35,9 +35,11 @@ func (c credentials) fit(rec *record) bool {
 	return len(rec.token) == sha256.Size && subtle.ConstantTimeCompare(c.token(), rec.token) == 1
 }
 
+// parseCredentials takes printable ASCII only, which what was decrypted with the wrong key hardly ever is.
 func parseCredentials(cookie string) (credentials, bool) {
 	handle, secret, ok := strings.Cut(cookie, ".")
-	return credentials{handle, secret}, ok && handle != "" && secret != ""
+	ok = ok && handle != "" && secret != "" && !strings.ContainsFunc(cookie, func(r rune) bool { return r <= ' ' || r > '~' })
+	return credentials{handle, secret}, ok
 }
 
 // snapshot is a record that was read or written, with its payload in the clear.
