@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gorilla/securecookie"
@@ -263,6 +264,7 @@ func newCodecs(codecs []securecookie.Codec, keyPairs [][]byte) ([]securecookie.C
 			codec.(*securecookie.SecureCookie).SetSerializer(securecookie.NopEncoder{})
 		}
 	}
+	codecs = slices.Clone(codecs)
 	for i, codec := range codecs {
 		if codec == nil {
 			return nil, fmt.Errorf("mongostore: Config.CookieCodecs[%d] is nil", i)
@@ -296,7 +298,8 @@ func checkKeyPairs(keyPairs [][]byte) error {
 
 // tryCodec round-trips a value through one codec.
 func tryCodec(codec securecookie.Codec) error {
-	const name, value = "mongostore", "handle.secret"
+	const name = "mongostore"
+	value := credentials{handle: newSecret(), secret: newSecret()}.value() // of full length, since codecs have a maximum
 	encoded, err := codec.Encode(name, []byte(value))
 	if err != nil {
 		return err

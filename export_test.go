@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/gorilla/sessions"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
@@ -35,8 +36,24 @@ func Document(s *Store, id string) (bson.Raw, bool) {
 	return raw, err == nil
 }
 
-// The pure functions.
-var (
-	Merge     = merge
-	SameValue = sameValue
-)
+// SameValue reports whether two values in stored form are equal.
+var SameValue = sameValue
+
+// Merge is the three-way merge of values that are lists wherever they look like it.
+func Merge(base, mine, theirs map[any]any) (merged map[any]any, conflicts []any) {
+	return merge(base, mine, theirs, func(any) bool { return false })
+}
+
+// RemovalBatch is how many records one deletion removes at most.
+const RemovalBatch = removalBatch
+
+// OpenDocument reads a document as a load does, with a secret that nobody has.
+func OpenDocument(s *Store, document []byte, name string) (session *sessions.Session, fits bool, err error) {
+	session = sessions.NewSession(s, name)
+	options := s.defaultOptions()
+	session.Options = &options
+	rec := parseRecord(document)
+	s.lifetimes.live(rec, s.now())
+	_, err = s.open(context.Background(), rec, session)
+	return session, credentials{handle: rec.id, secret: "nobody's", id: rec.id}.fit(rec), err
+}

@@ -2,10 +2,12 @@ package mongostore_test
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -51,6 +53,13 @@ func onEach(t *testing.T, test func(t *testing.T, p *place)) {
 func onMongoDB(t *testing.T, server *mongotest.Server) *place {
 	t.Helper()
 	return &place{t: t, clock: newClock(), coll: server.Database(t).Collection("sessions")}
+}
+
+// watched returns a place on a server with a client of its own, and what that client sends.
+func watched(t *testing.T, server *mongotest.Server, opts ...*options.ClientOptions) (*place, *mongotest.Commands) {
+	t.Helper()
+	sent, watch := mongotest.Watch()
+	return &place{t: t, clock: newClock(), coll: server.Database(t, append(opts, watch)...).Collection("sessions")}, sent
 }
 
 // store opens a Store; a nil cfg means the defaults. Without keys it takes the one of all tests.
@@ -251,5 +260,38 @@ func (b *browser) wantGone(t *testing.T, store *mongostore.Store) {
 	v := b.load(t, store)
 	if v.err != nil || !v.IsNew || v.ID != "" || len(v.Values) > 0 {
 		t.Errorf("Get: session %q, new %v, values %v, error %v; want a new one", v.ID, v.IsNew, v.Values, v.err)
+	}
+}
+
+// journal keeps what a Store logs.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+func (j *journal) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
+
+// eventually waits until ok comes true, which must not take long.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for !ok() {
+		select {
+		case <-deadline:
+			t.Fatalf("in vain: %s", what)
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }

@@ -281,14 +281,15 @@ func (rec *record) guard(now time.Time) guard {
 }
 
 func (g guard) filter() bson.D {
+	var version any // null, which an absent field equals, as for a nil token
+	if g.version != 0 {
+		version = g.version
+	}
 	filter := bson.D{
 		{Key: "_id", Value: g.id},
-		{Key: "token", Value: g.token}, // nil is null, which an absent field equals
-		{Key: "version", Value: g.version},
+		{Key: "token", Value: g.token},
+		{Key: "version", Value: version},
 		{Key: "expires", Value: bson.D{{Key: "$gt", Value: g.now}}},
-	}
-	if g.version == 0 {
-		filter[2].Value = nil
 	}
 	if !g.session.IsZero() { // with $eq: a document by itself could be read as operators
 		filter = append(filter, bson.E{Key: "session", Value: bson.D{{Key: "$eq", Value: g.session}}})

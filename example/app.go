@@ -55,7 +55,7 @@ func newApp(store *mongostore.Store, log *slog.Logger) http.Handler {
 	pages.HandleFunc("/", a.signedIn(a.home)).Methods(http.MethodGet, http.MethodHead)
 	pages.HandleFunc("/signin", a.session(a.signInPage)).Methods(http.MethodGet, http.MethodHead)
 	pages.HandleFunc("/signin", a.session(a.signIn)).Methods(http.MethodPost)
-	pages.HandleFunc("/signout", a.session(a.signOut)).Methods(http.MethodPost)
+	pages.HandleFunc("/signout", a.signOut).Methods(http.MethodPost)
 	pages.HandleFunc("/count", a.signedIn(a.count)).Methods(http.MethodPost)
 	pages.HandleFunc("/notes", a.signedIn(a.addNote)).Methods(http.MethodPost)
 	pages.HandleFunc("/notes/remove", a.signedIn(a.removeNote)).Methods(http.MethodPost)
@@ -74,7 +74,7 @@ type page func(w http.ResponseWriter, r *http.Request, session *sessions.Session
 // session loads the session for a page and answers for its errors.
 func (a *app) session(next page) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		session, err := a.store.Get(r, cookieName)
+		session, err := a.store.Get(r, cookieName) //nolint:contextcheck // it takes the request's context
 		switch {
 		case errors.Is(err, mongostore.ErrUnavailable):
 			a.fail(w, r, err) // nobody is signed out by an outage: 503
@@ -184,10 +184,19 @@ func (a *app) signIn(w http.ResponseWriter, r *http.Request, session *sessions.S
 	return saveAndGo(w, r, session, "/?welcome")
 }
 
-// signOut deletes the record and has the browser delete the cookie.
-func (a *app) signOut(w http.ResponseWriter, r *http.Request, session *sessions.Session) error {
+// signOut deletes the record and has the browser delete the cookie. It goes on
+// whatever Get says: a session that could not be loaded can still be ended, and
+// even if the database does not answer, the cookie goes.
+func (a *app) signOut(w http.ResponseWriter, r *http.Request) {
+	session, _ := a.store.Get(r, cookieName) //nolint:contextcheck // it takes the request's context
 	session.Options.MaxAge = -1
-	return saveAndGo(w, r, session, "/signin?notice=signedout")
+	if err := session.Save(r, w); err != nil {
+		a.log.Error("sign out", "error", err)
+		a.problem(http.StatusServiceUnavailable, "You are signed out of this browser",
+			"The database does not answer, so your session could not be deleted there. It ends when it expires.")(w, r)
+		return
+	}
+	http.Redirect(w, r, "/signin?notice=signedout", http.StatusSeeOther)
 }
 
 func (a *app) count(w http.ResponseWriter, r *http.Request, session *sessions.Session) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -45,8 +46,8 @@ func runTests(m *testing.M) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		defer os.RemoveAll(dir)
-		server, err := ferret.Start(dir, nil)
+		defer func() { _ = os.RemoveAll(dir) }()
+		server, err := ferret.Start(context.Background(), dir, nil)
 		if err != nil {
 			return 0, err
 		}
@@ -179,7 +180,7 @@ func TestSigningOutEndsTheSession(t *testing.T) {
 	if v.cookie(t) != nil {
 		t.Error("the cookie is still there")
 	}
-	v.put(t, stolen)
+	v.put(t, stolen.Value)
 	if p := v.get(t, "/"); p.path != "/signin" {
 		t.Errorf("the old cookie still opens %s", p.path)
 	}
@@ -194,7 +195,7 @@ func TestSigningInRenewsTheCookie(t *testing.T) {
 	if v.cookie(t).Value == planted.Value {
 		t.Error("the cookie is the same as before")
 	}
-	v.put(t, planted)
+	v.put(t, planted.Value)
 	if p := v.get(t, "/"); p.path != "/signin" {
 		t.Errorf("the cookie from before signing in opens %s", p.path)
 	}
@@ -209,14 +210,14 @@ func TestSessionSurvivesARestartOfTheApp(t *testing.T) {
 	cookie := v.cookie(t)
 
 	again := newVisitor(t, startApp(t, db))
-	again.put(t, cookie)
+	again.put(t, cookie.Value)
 	again.get(t, "/").has(t, "Hello, Ada", "milk")
 }
 
 func TestWrongCookieGivesAFreshPage(t *testing.T) {
 	t.Parallel()
 	v := newVisitor(t, startApp(t, newDatabase(t)))
-	v.put(t, &http.Cookie{Name: cookieName, Value: "not-a-cookie-of-ours", Path: "/", Secure: true})
+	v.put(t, "not-a-cookie-of-ours")
 	p := v.get(t, "/")
 	if p.status != http.StatusOK || p.path != "/signin" {
 		t.Errorf("status %d at %s, want the sign-in page", p.status, p.path)
@@ -252,8 +253,20 @@ func TestOutageAnswers503AndSignsNobodyOut(t *testing.T) {
 
 	db, _ = ownServer(t, dir)
 	back := newVisitor(t, startApp(t, db))
-	back.put(t, cookie)
+	back.put(t, cookie.Value)
 	back.get(t, "/").has(t, "Hello, Ada", `<p class="number">0</p>`)
+}
+
+func TestSigningOutDuringAnOutageTakesTheCookieAway(t *testing.T) {
+	t.Parallel()
+	db, stop := ownServer(t, t.TempDir())
+	v := newVisitor(t, startApp(t, db))
+	v.signIn(t, "Ada")
+	stop()
+	p := v.post(t, "/signout", nil).has(t, "You are signed out of this browser")
+	if p.status != http.StatusServiceUnavailable || v.cookie(t) != nil {
+		t.Errorf("status %d, cookie %v; want 503 and none", p.status, v.cookie(t))
+	}
 }
 
 func TestSessionEndedDuringARequestLeadsToSignIn(t *testing.T) {
@@ -330,7 +343,7 @@ func newDatabase(t *testing.T) *mongo.Database {
 // ownServer is an embedded server on dir, and a function that takes it away.
 func ownServer(t *testing.T, dir string) (db *mongo.Database, stop func()) {
 	t.Helper()
-	server, err := ferret.Start(dir, nil)
+	server, err := ferret.Start(t.Context(), dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -345,7 +358,7 @@ func ownServer(t *testing.T, dir string) (db *mongo.Database, stop func()) {
 
 func newTestStore(t *testing.T, db *mongo.Database) *mongostore.Store {
 	t.Helper()
-	store, err := newStore(t.Context(), db, testKey)
+	store, err := newStore(t.Context(), db, testKey, mongostore.AutoRemoveInterval)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,7 +370,7 @@ func newTestStore(t *testing.T, db *mongo.Database) *mongostore.Store {
 	return store
 }
 
-// startApp serves the app over https, and returns the server's client and address.
+// startApp serves the app over https.
 func startApp(t *testing.T, db *mongo.Database) *httptest.Server {
 	t.Helper()
 	return serveTLS(t, newApp(newTestStore(t, db), slog.New(slog.DiscardHandler)))
@@ -372,10 +385,10 @@ func serveTLS(t *testing.T, handler http.Handler) *httptest.Server {
 
 // visitor is a browser: it keeps cookies and follows redirects.
 type visitor struct {
-	client *http.Client
-	base   *url.URL
-	last   []*http.Cookie // set by the last answer but redirects included
-	mu     sync.Mutex
+	client  *http.Client
+	base    *url.URL
+	mu      sync.Mutex
+	cookies []*http.Cookie // as they were set, in order
 }
 
 // answer is what a visitor sees in the end.
@@ -408,12 +421,12 @@ type recorder struct {
 	next    http.RoundTripper
 }
 
-func (c *recorder) RoundTrip(r *http.Request) (*http.Response, error) {
-	response, err := c.next.RoundTrip(r)
+func (rec *recorder) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := rec.next.RoundTrip(r)
 	if err == nil {
-		c.visitor.mu.Lock()
-		defer c.visitor.mu.Unlock()
-		c.visitor.last = append(c.visitor.last, response.Cookies()...)
+		rec.visitor.mu.Lock()
+		defer rec.visitor.mu.Unlock()
+		rec.visitor.cookies = append(rec.visitor.cookies, response.Cookies()...)
 	}
 	return response, err
 }
@@ -439,16 +452,14 @@ func (v *visitor) send(t *testing.T, method, path string, form url.Values, heade
 	if err != nil {
 		t.Fatal(err)
 	}
-	for key, values := range header {
-		r.Header[key] = values
-	}
+	maps.Copy(r.Header, header)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	response, err := v.client.Do(r)
 	if err != nil {
 		t.Error(err) // not Fatal: some tests have many goroutines
 		return answer{}
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Error(err)
@@ -472,16 +483,17 @@ func (v *visitor) setCookie(t *testing.T) *http.Cookie {
 	t.Helper()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.last) == 0 {
+	if len(v.cookies) == 0 {
 		t.Fatal("no cookie was set")
 	}
-	return v.last[len(v.last)-1]
+	return v.cookies[len(v.cookies)-1]
 }
 
 // put gives the visitor a cookie from elsewhere.
-func (v *visitor) put(t *testing.T, c *http.Cookie) {
+func (v *visitor) put(t *testing.T, value string) {
 	t.Helper()
-	v.client.Jar.SetCookies(v.base, []*http.Cookie{{Name: c.Name, Value: c.Value, Path: "/", Secure: true}})
+	c := &http.Cookie{Name: cookieName, Value: value, Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+	v.client.Jar.SetCookies(v.base, []*http.Cookie{c})
 }
 
 func (p answer) has(t *testing.T, texts ...string) answer {
@@ -494,12 +506,11 @@ func (p answer) has(t *testing.T, texts ...string) answer {
 	return p
 }
 
-func (p answer) hasNot(t *testing.T, texts ...string) answer {
+func (p answer) hasNot(t *testing.T, texts ...string) {
 	t.Helper()
 	for _, text := range texts {
 		if strings.Contains(p.body, text) {
 			t.Errorf("%s (%d) has %q:\n%s", p.path, p.status, text, p.body)
 		}
 	}
-	return p
 }

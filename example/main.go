@@ -70,7 +70,7 @@ func parseFlags(arguments []string, stderr io.Writer) (settings, error) {
 	data := defaultData()
 	flags := flag.NewFlagSet("example", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.Usage = func() { fmt.Fprintf(stderr, usage, addr, data, database.DefaultName) }
+	flags.Usage = func() { _, _ = fmt.Fprintf(stderr, usage, addr, data, database.DefaultName) }
 	flags.StringVar(&s.addr, "addr", addr, "")
 	flags.StringVar(&s.data, "data", data, "")
 	flags.StringVar(&s.server, "server", database.Auto, "")
@@ -82,7 +82,7 @@ func parseFlags(arguments []string, stderr io.Writer) (settings, error) {
 		return s, errUsage
 	}
 	if flags.NArg() > 0 {
-		fmt.Fprintf(stderr, "unexpected argument %q\n", flags.Arg(0))
+		_, _ = fmt.Fprintf(stderr, "unexpected argument %q\n", flags.Arg(0))
 		flags.Usage()
 		return s, errUsage
 	}
@@ -102,70 +102,87 @@ func defaultData() string {
 
 // Bounds on starting and on stopping.
 const (
-	connectTimeout  = 15 * time.Second
-	shutdownTimeout = 10 * time.Second
+	connectTimeout    = 15 * time.Second
+	shutdownTimeout   = 10 * time.Second
+	disconnectTimeout = 2 * time.Second // a client says goodbye even to a server that is gone
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
-
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 	case errors.Is(err, errUsage):
 		os.Exit(2)
 	case err != nil:
-		fmt.Fprintln(os.Stderr, "example:", err)
+		_, _ = fmt.Fprintln(os.Stderr, "example:", err)
 		os.Exit(1)
 	}
 }
 
-// run serves the app until ctx ends. It takes things up in the order
-// port, key, database, store, and puts them down in the reverse order.
+// run serves the app until ctx ends or a signal comes. What it takes up, it
+// puts down in the reverse order: port, database, client, store.
 func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) (err error) {
 	s, err := parseFlags(arguments, stderr)
 	if err != nil {
 		return err
 	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+
 	listener, err := listen(ctx, s.addr)
 	if err != nil {
 		return err
 	}
-	defer listener.Close()
-	key, err := loadKey(filepath.Join(s.data, "session.key"))
+	defer func() { _ = listener.Close() }() // Shutdown may have closed it
+	db, err := database.Start(ctx, s.server, s.data, func(text string) { _, _ = fmt.Fprintln(stdout, text) })
 	if err != nil {
 		return err
 	}
-	note := func(text string) { fmt.Fprintln(stdout, text) }
-	db, err := database.Start(ctx, s.server, s.data, note)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, within(shutdownTimeout, db.Stop)) }()
+	defer func() { err = errors.Join(err, within(ctx, shutdownTimeout, db.Stop)) }()
 	client, version, err := connect(ctx, db.URI)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, within(shutdownTimeout, client.Disconnect)) }()
-	store, err := newStore(ctx, client.Database(db.Name), key)
+	defer func() { err = errors.Join(err, within(ctx, disconnectTimeout, client.Disconnect)) }()
+	store, err := s.openStore(ctx, client, db)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	store.Options.Secure = !s.insecureCookies
 
 	announce(stdout, listener.Addr(), db, version)
 	return serve(ctx, listener, newApp(store, slog.New(slog.NewTextHandler(stderr, nil))))
 }
 
+// openStore makes the store that the command line asks for.
+func (s settings) openStore(ctx context.Context, client *mongo.Client, db *database.Server) (*mongostore.Store, error) {
+	key, err := loadKey(filepath.Join(s.data, "session.key"))
+	if err != nil {
+		return nil, err
+	}
+	remove := mongostore.AutoRemoveNative
+	if db.NoTTL {
+		remove = mongostore.AutoRemoveInterval
+	}
+	store, err := newStore(ctx, client.Database(db.Name), key, remove)
+	if err != nil {
+		return nil, err
+	}
+	store.Options.Secure = !s.insecureCookies
+	return store, nil
+}
+
 // newStore is all there is to set up. UserID fills the records' "user" field,
-// by which a user's sessions can be found and ended.
-func newStore(ctx context.Context, db *mongo.Database, key []byte) (*mongostore.Store, error) {
+// by which a user's sessions can be found and ended. AutoRemove could be left
+// out: the store notices a server without TTL indexes, and logs it.
+func newStore(ctx context.Context, db *mongo.Database, key []byte, remove mongostore.AutoRemove) (*mongostore.Store, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	return mongostore.New(ctx, db.Collection("sessions"), &mongostore.Config{UserID: userName}, key)
+	return mongostore.New(ctx, db.Collection("sessions"), &mongostore.Config{
+		UserID:     userName,
+		AutoRemove: remove,
+	}, key)
 }
 
 // connect returns a client that has reached the server, and the server's version.
@@ -197,10 +214,10 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 }
 
 func announce(w io.Writer, addr net.Addr, db *database.Server, version string) {
-	fmt.Fprintf(w, "Open      %s\n", pageURL(addr))
-	fmt.Fprintf(w, "Sessions  %s (MongoDB %s), database %s\n", db.Kind, version, db.Name)
-	fmt.Fprintf(w, "Data      %s\n", db.Data)
-	fmt.Fprintln(w, "Stop      Ctrl-C")
+	_, _ = fmt.Fprintf(w, "Open      %s\n", pageURL(addr))
+	_, _ = fmt.Fprintf(w, "Sessions  %s (MongoDB %s), database %s\n", db.Kind, version, db.Name)
+	_, _ = fmt.Fprintf(w, "Data      %s\n", db.Data)
+	_, _ = fmt.Fprintln(w, "Stop      Ctrl-C")
 }
 
 // pageURL says localhost for a loopback address: browsers take Secure cookies
@@ -226,7 +243,7 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler) err
 	stopped := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
-		stopped <- within(shutdownTimeout, server.Shutdown)
+		stopped <- within(ctx, shutdownTimeout, server.Shutdown)
 	}()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
@@ -236,8 +253,8 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler) err
 
 // within runs a step of the shutdown with a time limit of its own: the context
 // that asked for the shutdown is over.
-func within(limit time.Duration, stop func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+func within(ctx context.Context, limit time.Duration, stop func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
 	defer cancel()
 	return stop(ctx)
 }

@@ -157,7 +157,9 @@ type lazy struct {
 func (l *lazy) get(tb testing.TB) *Server {
 	tb.Helper()
 	// The server outlives the test that happens to ask first.
-	l.once.Do(func() { l.server, l.err = l.start(context.WithoutCancel(tb.Context())) })
+	l.once.Do(func() {
+		l.server, l.err = l.start(context.WithoutCancel(tb.Context()))
+	})
 	if l.err != nil {
 		giveUp(tb, l.err)
 	}

@@ -2,11 +2,11 @@ package mongotest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -48,19 +48,23 @@ func (s spec) command(bind, data string) []string {
 	}, s.args...)
 }
 
-// freePort returns a port of 127.0.0.1 that nothing listens on. It is below the
-// range that systems give to outgoing connections, so that it stays free while
-// a stopped server waits to be started again.
+// freePort returns a port of 127.0.0.1 that nothing listens on, another one at
+// each call. It is below the range that systems give to outgoing connections,
+// so that it stays free while a stopped server waits to be started again.
 func freePort() (int, error) {
+	const first, span = 20000, 12000
 	for range 100 {
-		port := 20000 + rand.IntN(12000)           //nolint:gosec // no secret
+		port := first + int(atomic.AddUint32(&lastPort, 1)%span)
 		l, err := net.Listen("tcp", address(port)) //nolint:noctx // returns at once
 		if err == nil {
 			return port, l.Close()
 		}
 	}
-	return 0, errors.New("no free port between 20000 and 32000")
+	return 0, fmt.Errorf("no free port from %d to %d", first, first+span-1)
 }
+
+// lastPort begins somewhere else in each process, as several may run at once.
+var lastPort = rand.Uint32N(1 << 31) //nolint:gosec // no secret
 
 func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -101,11 +102,6 @@ func startOne(ctx context.Context, r runner, spec spec, params url.Values) (inst
 
 // ready waits until the mongod at uri answers.
 func ready(ctx context.Context, uri string, i instance) error {
-	client, err := mongo.Connect(options.Client().ApplyURI(uri).SetDirect(true))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = client.Disconnect(context.WithoutCancel(ctx)) }()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	return poll(ctx, func(ctx context.Context) error {
@@ -113,10 +109,28 @@ func ready(ctx context.Context, uri string, i instance) error {
 			cancel(errors.New("it ended"))
 			return errors.New("see its log")
 		}
-		attempt, done := context.WithTimeout(ctx, 200*time.Millisecond)
-		defer done()
-		return client.Ping(attempt, readpref.Nearest())
+		return ping(ctx, uri)
 	})
+}
+
+// ping asks by a new client, since one that was refused waits before it tries
+// again.
+func ping(ctx context.Context, uri string) error {
+	ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+	defer cancel()
+	opts := options.Client().ApplyURI(uri).SetDirect(true)
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", opts.Hosts[0])
+	if err != nil {
+		return err
+	}
+	_ = conn.Close()
+	client, err := mongo.Connect(opts)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = client.Disconnect(ctx) }()
+	return client.Ping(ctx, readpref.Nearest())
 }
 
 const setName = "mongotest"

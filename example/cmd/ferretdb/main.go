@@ -9,6 +9,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -34,75 +35,61 @@ parallel connections (the URI says maxPoolSize=1).
 `
 
 func main() {
-	flag.Usage = func() { fmt.Fprint(os.Stderr, usage) }
+	flag.Usage = func() { _, _ = fmt.Fprint(os.Stderr, usage) }
 	flag.Parse()
 	if flag.NArg() == 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	status, err := run(flag.Args())
+	status, err := run(context.Background(), flag.Args())
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "ferretdb:", err)
+		_, _ = fmt.Fprintln(os.Stderr, "ferretdb:", err)
 	}
 	os.Exit(status)
 }
 
 // run starts the server, runs the command and returns the status to exit with.
-func run(command []string) (status int, err error) {
+func run(ctx context.Context, command []string) (status int, err error) {
 	dir, err := os.MkdirTemp("", "mongostore-ferretdb-")
 	if err != nil {
 		return 1, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
-	server, err := ferret.Start(dir, nil)
+	server, err := ferret.Start(ctx, dir, nil)
 	if err != nil {
 		return 1, err
 	}
 	defer server.Stop()
-	return runCommand(command, server.URI())
+	return runCommand(ctx, command, server.URI())
 }
 
-// runCommand runs the command with MONGODB_URI in its environment. It lives
-// until the command ends: an interrupt from the terminal reaches the command by
-// itself, SIGTERM is passed on.
-func runCommand(command []string, uri string) (int, error) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
+// runCommand runs the command with MONGODB_URI in its environment, and waits
+// until it ends by itself: SIGTERM is passed on, and an interrupt from the
+// terminal reaches the command anyway, so here it is only kept from ending this
+// program first.
+func runCommand(ctx context.Context, command []string, uri string) (int, error) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer stop()
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt)
+	defer signal.Stop(interrupts)
 
-	cmd := exec.Command(command[0], command[1:]...)
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // G204: to run it is what this program is for
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.Env = append(os.Environ(), "MONGODB_URI="+uri)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	if err := cmd.Start(); err != nil {
-		return 127, err
+	if err := cmd.Run(); cmd.ProcessState == nil {
+		return 127, err // it did not start
 	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
-	for {
-		select {
-		case s := <-signals:
-			if s == syscall.SIGTERM {
-				_ = cmd.Process.Signal(s) // it may just have ended
-			}
-		case err := <-done:
-			return exitStatus(err)
-		}
-	}
+	return exitStatus(cmd.ProcessState), nil
 }
 
 // exitStatus is the command's own status, or 128 and the signal that ended it,
 // as a shell says it.
-func exitStatus(err error) (int, error) {
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return 0, nil
-	case !errors.As(err, &exit):
-		return 1, err
+func exitStatus(state *os.ProcessState) int {
+	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return 128 + int(ws.Signal())
 	}
-	if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return 128 + int(ws.Signal()), nil
-	}
-	return exit.ExitCode(), nil
+	return state.ExitCode()
 }

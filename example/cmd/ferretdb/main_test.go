@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 func TestCommandFindsTheServerAndItsStatusIsPassedOn(t *testing.T) {
 	t.Setenv("MONGOSTORE_FERRETDB_CHILD", "yes")
 	t.Setenv("TMPDIR", t.TempDir())
-	status, err := run([]string{os.Args[0]})
+	status, err := run(t.Context(), []string{os.Args[0]})
 	if err != nil || status != 42 {
 		t.Errorf("status %d, %v; want 42", status, err)
 	}
@@ -40,14 +40,14 @@ func TestCommandFindsTheServerAndItsStatusIsPassedOn(t *testing.T) {
 
 func TestCommandThatIsNotThere(t *testing.T) {
 	t.Parallel()
-	if status, err := run([]string{"/nowhere/command"}); err == nil || status != 127 {
+	if status, err := run(t.Context(), []string{"/nowhere/command"}); err == nil || status != 127 {
 		t.Errorf("status %d, %v; want 127 and an error", status, err)
 	}
 }
 
 func TestCommandEndedByASignal(t *testing.T) {
 	t.Parallel()
-	status, err := run([]string{"sh", "-c", "kill -TERM $$"})
+	status, err := run(t.Context(), []string{"sh", "-c", "kill -TERM $$"})
 	if err != nil || status != 128+15 {
 		t.Errorf("status %d, %v; want 143", status, err)
 	}

@@ -16,10 +16,10 @@ type child struct {
 	done   chan struct{} // closed when the process has ended
 }
 
-// startChild starts a process that outlives an interrupt at the terminal, so
-// that the app can finish its requests before it ends the database.
-func startChild(binary string, arguments ...string) (*child, error) {
-	ctx, cancel := context.WithCancel(context.Background())
+// startChild starts a process that outlives ctx and an interrupt at the
+// terminal, so that the app can finish its requests before it stops the database.
+func startChild(ctx context.Context, binary string, arguments ...string) (*child, error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	cmd := exec.CommandContext(ctx, binary, arguments...) //nolint:gosec // G204: the mongod that the user has
 	cmd.SysProcAttr = ownProcessGroup()
 	cmd.Cancel = func() error { return terminate(cmd.Process) }

@@ -15,7 +15,7 @@ import (
 // DefaultName is the database used when MONGODB_URI names none.
 const DefaultName = "mongostore_demo"
 
-// Kinds lists what Start understands, in the order in which Auto tries them.
+// The kinds of server that Start understands, in the order in which Auto tries them.
 const (
 	Auto     = "auto"
 	URI      = "uri"
@@ -26,11 +26,12 @@ const (
 
 // Server is a running server and what to tell people about it.
 type Server struct {
-	URI  string // connection string; may hold a password: not for print
-	Name string // database to use
-	Kind string // who runs it, such as "mongod started by the demo"
-	Data string // where the data is
-	stop func(context.Context) error
+	URI   string // connection string; may hold a password: not for print
+	Name  string // database to use
+	Kind  string // who runs it, such as "embedded FerretDB v1.24.0"
+	Data  string // where the data is
+	NoTTL bool   // it is known to lack TTL indexes
+	stop  func(context.Context) error
 }
 
 // Stop ends the server if this process started it, and waits for it.
@@ -59,7 +60,7 @@ func Start(ctx context.Context, kind, dir string, note func(string)) (*Server, e
 	case Docker:
 		return startDocker(ctx, dir, note)
 	case Embedded:
-		return startEmbedded(filepath.Join(dir, "ferretdb"))
+		return startEmbedded(ctx, filepath.Join(dir, "ferretdb"))
 	}
 	return nil, fmt.Errorf("unknown kind of server %q", kind)
 }
@@ -88,16 +89,17 @@ func startFirst(ctx context.Context, dir string, note func(string)) (*Server, er
 	return Start(ctx, Embedded, dir, note)
 }
 
-func startEmbedded(dir string) (*Server, error) {
-	server, err := ferret.Start(dir, nil)
+func startEmbedded(ctx context.Context, dir string) (*Server, error) {
+	server, err := ferret.Start(ctx, dir, nil)
 	if err != nil {
 		return nil, err
 	}
 	return &Server{
-		URI:  server.URI(),
-		Name: DefaultName,
-		Kind: "embedded FerretDB " + ferret.Version(),
-		Data: dir,
-		stop: func(context.Context) error { server.Stop(); return nil },
+		URI:   server.URI(),
+		Name:  DefaultName,
+		Kind:  "embedded FerretDB " + ferret.Version(),
+		Data:  dir,
+		NoTTL: true,
+		stop:  func(context.Context) error { server.Stop(); return nil },
 	}, nil
 }

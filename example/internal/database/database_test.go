@@ -59,7 +59,7 @@ func TestMongodThatWasNamedMustStart(t *testing.T) {
 func TestMongodThatFailsIsPassedOver(t *testing.T) {
 	failing := t.TempDir()
 	script := "#!/bin/sh\nwhile [ $# -gt 0 ]; do [ $1 = --logpath ] && echo no space left >$2; shift; done\nexit 1\n"
-	if err := os.WriteFile(filepath.Join(failing, "mongod"), []byte(script), 0o700); err != nil {
+	if err := os.WriteFile(filepath.Join(failing, "mongod"), []byte(script), 0o700); err != nil { //nolint:gosec // G306: it must be executable
 		t.Fatal(err)
 	}
 	t.Setenv("MONGODB_URI", "")

@@ -36,7 +36,7 @@ func startMongod(ctx context.Context, dir string) (*Server, error) {
 		return nil, err
 	}
 	log := filepath.Join(dir, "mongod.log")
-	child, err := startChild(binary, mongodArguments(dir, log, port)...)
+	child, err := startChild(ctx, binary, mongodArguments(dir, log, port)...)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func freePort(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 
 	"github.com/FerretDB/FerretDB/ferretdb"
 )
@@ -23,31 +24,41 @@ type Server struct {
 }
 
 // Start serves the SQLite files in dir, which is made if it is missing.
-// Telemetry is off; of the server's own log, errors go to logger (nil: nowhere).
-func Start(dir string, logger *slog.Logger) (*Server, error) {
+// It runs until Stop, whatever becomes of ctx. Telemetry is off; the server's
+// own log goes to logger (nil: nowhere). Safe for concurrent use.
+func Start(ctx context.Context, dir string, logger *slog.Logger) (*Server, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	sqliteURL, err := sqliteURL(dir)
+	files, err := sqliteURL(dir)
 	if err != nil {
 		return nil, err
 	}
-	db, err := ferretdb.New(&ferretdb.Config{
+	db, err := newFerretDB(&ferretdb.Config{
 		Listener:  ferretdb.ListenerConfig{TCP: "127.0.0.1:0"},
 		Logger:    logger,
 		Handler:   "sqlite",
-		SQLiteURL: sqliteURL,
+		SQLiteURL: files,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start FerretDB on %s: %w", dir, err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &Server{uri: singleConnection(db.MongoDBURI()), cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
 		_ = db.Run(ctx) // always nil: it returns when ctx is cancelled
 	}()
 	return s, nil
+}
+
+// starting lets one FerretDB be made at a time: its New sets a package variable.
+var starting sync.Mutex
+
+func newFerretDB(config *ferretdb.Config) (*ferretdb.FerretDB, error) {
+	starting.Lock()
+	defer starting.Unlock()
+	return ferretdb.New(config)
 }
 
 // URI is the connection string to use. It holds clients to one connection:

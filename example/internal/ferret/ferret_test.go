@@ -15,7 +15,7 @@ func TestDataSurvivesARestart(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "a folder, with blanks", "data")
 	for want := range int64(2) {
-		server, err := ferret.Start(dir, nil)
+		server, err := ferret.Start(t.Context(), dir, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +29,7 @@ func TestDataSurvivesARestart(t *testing.T) {
 
 func TestFolderThatCannotBeMadeIsAnError(t *testing.T) {
 	t.Parallel()
-	if _, err := ferret.Start("/dev/null/data", nil); err == nil {
+	if _, err := ferret.Start(t.Context(), "/dev/null/data", nil); err == nil {
 		t.Error("no error")
 	}
 }

@@ -1,0 +1,81 @@
+# The text behind ## is what `make` prints.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+GO ?= go
+LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+# The modules beside this one.
+MODULES := $(patsubst %/go.mod,%,$(wildcard */go.mod))
+FUZZTIME ?= 10s
+COVERAGE := 90
+
+# The tests run with the race detector, and never from the cache: a server is
+# no file that go test could see a change of. Which server it was they append
+# to the report, since go test hides what a passing package prints.
+GOTEST := $(GO) test -race -count=1
+export MONGOSTORE_TEST_REPORT := $(CURDIR)/.cache/report
+reported = mkdir -p .cache; : >$(MONGOSTORE_TEST_REPORT); status=0; { $(1); } || status=$$?; \
+	sort $(MONGOSTORE_TEST_REPORT); exit $$status
+# $(call each,a b,command) runs the command in each of the folders.
+each = set -e; for module in $(1); do echo "$@ $$module"; (cd $$module && $(2)); done
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: server ## run all tests on MONGODB_URI, Docker or mongod (fetched if there is none)
+	@$(call reported,$(GOTEST) ./...)
+
+test-replicaset: server ## the same on a replica set of three members
+	@export MONGOSTORE_TEST_TOPOLOGY=replicaset; $(call reported,$(GOTEST) ./...)
+
+test-docker: ## the same in Docker, on the image MONGOSTORE_TEST_IMAGE (default mongo:8.0)
+	@export MONGOSTORE_TEST_SERVER=docker; $(call reported,$(GOTEST) ./...)
+
+test-ferretdb: server ## the store's tests on an embedded FerretDB
+	@unset MONGOSTORE_TEST_SERVER; \
+	$(call reported,cd example && $(GO) run ./cmd/ferretdb -- sh -c 'cd .. && $(GOTEST) .')
+
+test-modules: ## the tests of the modules in folders
+	@$(call each,$(MODULES),$(GOTEST) ./...)
+
+cover: server ## print the test coverage of the store; fail under 90 %
+	@$(call reported,$(GOTEST) -coverprofile=coverage.out .)
+	@$(GO) tool cover -func=coverage.out | awk '/^total:/ { print "coverage " $$3; exit $$3 + 0 < $(COVERAGE) }'
+
+lint: ## run golangci-lint on all modules
+	@$(call each,. $(MODULES),$(LINT) run ./...)
+
+vet: ## run go vet on all modules
+	@$(call each,. $(MODULES),$(GO) vet ./...)
+
+fmt: ## format all modules with gofumpt and goimports
+	@$(LINT) fmt
+
+fmt-check: ## print what make fmt would change
+	@$(LINT) fmt --diff
+
+docs: server ## run the examples of the documentation; look for exported names without a comment
+	@$(GO) test -count=1 -run '^Example|README|Docs' ./...
+	@$(LINT) run --enable-only revive ./...
+
+fuzz: server ## run each fuzz test for FUZZTIME (default 10s)
+	@set -e; for package in $$($(GO) list ./...); do \
+		for name in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+demo: ## run the example application
+	@cd example && $(GO) run .
+
+check: fmt-check lint vet test docs test-modules ## all that must pass before a commit
+
+server:
+	@scripts/server
+
+clean: ## remove what the other targets left
+	@rm -rf .cache coverage.out
+
+.PHONY: help test test-replicaset test-docker test-ferretdb test-modules cover lint vet fmt fmt-check docs fuzz \
+	demo check server clean
