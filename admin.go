@@ -260,7 +260,7 @@ func (s *Store) edited(ctx context.Context, old *record, change func(map[any]any
 	rec := *old
 	rec.user, rec.updatedAt, rec.version = s.userOf(session, old.user), s.now(), newVersion()
 	if rec.createdAt.IsZero() {
-		rec.createdAt = rec.updatedAt
+		rec.createdAt, rec.born = rec.updatedAt, true
 	}
 	rec.session, err = s.payloads.seal(ctx, &rec, plain)
 	return &rec, err

@@ -27,6 +27,7 @@ type record struct {
 	labels                        bson.Raw      // absent if nil
 	maxAge                        *int          // Options.MaxAge, if the application set one
 
+	born   bool  // createdAt is new with this write: a record that Express made lacks it
 	damage error // ErrDecode, for a document that was edited into a shape it must not have
 }
 
@@ -328,8 +329,10 @@ func (rec *record) changes(s scope) bson.D {
 	if s == editing {
 		update, set = bson.D{{Key: "$max", Value: set[:1]}}, set[1:]
 	}
-	set = append(set, bson.E{Key: "session", Value: rec.session}, bson.E{Key: "version", Value: rec.version},
-		bson.E{Key: "createdAt", Value: rec.createdAt}) // which a record that Express made lacks
+	set = append(set, bson.E{Key: "session", Value: rec.session}, bson.E{Key: "version", Value: rec.version})
+	if s == renewal || rec.born {
+		set = append(set, bson.E{Key: "createdAt", Value: rec.createdAt})
+	}
 	present, absent := rec.optional()
 	if s == renewal {
 		set = append(set, bson.E{Key: "token", Value: rec.token})

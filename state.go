@@ -63,15 +63,20 @@ func (c credentials) fit(rec *record) bool {
 	return len(rec.token) == sha256.Size && subtle.ConstantTimeCompare(c.token(), rec.token) == 1
 }
 
-// parseCredentials reads the value of a cookie that verified. Not ok: it is not one of this store's. Plain
-// ids are printable ASCII, which what was decrypted with the wrong key hardly ever is.
+// parseCredentials reads the value of a cookie that verified. Not ok: it is not one of this store's. It takes
+// printable ASCII only, which what was decrypted with the wrong key hardly ever is. A plain id may have a dot
+// too, so where there are plain ids, only what this store makes is a handle and a secret.
 func (s *Store) parseCredentials(cookie string) (c credentials, ok bool, err error) {
-	handle, secret, ok := strings.Cut(cookie, ".")
-	if ok && isToken(handle) && isToken(secret) {
-		return credentials{handle, secret, handle}, true, nil
-	}
-	if !s.cfg.PlainIDs || cookie == "" || strings.ContainsFunc(cookie, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if strings.ContainsFunc(cookie, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return credentials{}, false, nil
+	}
+	handle, secret, _ := strings.Cut(cookie, ".")
+	split := handle != "" && secret != ""
+	if s.cfg.PlainIDs {
+		split = isToken(handle) && isToken(secret)
+	}
+	if split || !s.cfg.PlainIDs || cookie == "" {
+		return credentials{handle, secret, handle}, split, nil
 	}
 	c, err = s.plainCredentials(cookie)
 	return c, err == nil, err

@@ -133,17 +133,21 @@ func (w *world) save(v *visit) *saving { return &saving{v: v} }
 
 func (t *saving) run(w *world) {
 	stats.saves.Add(1)
-	if t.lose {
-		if found := w.place.loseAnswer(); found != nil {
+	if t.lose && t.v.store == w.stores[len(w.stores)-1] {
+		command := "update"
+		if w.object(t.v).session == none {
+			command = "insert"
+		}
+		if found := w.place.loseAnswer(command); found != nil {
 			defer found()
-			t.v.store, t.out.lost = w.stores[len(w.stores)-1], true
+			t.out.lost = true
 		}
 	}
 	before := t.v.line()
 	t.out.at = w.place.now()
 	t.out.err = t.v.session.Save(t.v.r, t.v.w)
 	t.v.describe(&t.out)
-	if t.v.line() != before {
+	if t.v.line() != before || t.v.session.Options.MaxAge < 0 { // a second logout sets the same
 		t.out.cookie = t.v.cookie()
 	}
 }
