@@ -84,8 +84,8 @@ func TestHistories(t *testing.T) {
 			p, stores := onMongoDB(t, k.config)
 			rapid.Check(t, func(rt *rapid.T) {
 				w := newWorld(t.Context(), rt, p, stores, k.rules)
-				w.run(steps().Draw(rt, "history"))
 				p.clear(rt)
+				w.run(steps().Draw(rt, "history"))
 			})
 		})
 	}

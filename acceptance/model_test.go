@@ -73,8 +73,8 @@ type proof struct{ session, secret int }
 
 // object is a session in a handler's hands.
 type object struct {
-	cookie string // the request's; "" for none
-	proof         // of what is stored; session is none if nothing is
+	cookie     string // the request's; "" for none
+	proof             // of what is stored; session is none if nothing is
 	base, mine content
 	baseUser   string
 	version    int
@@ -183,7 +183,7 @@ func (m *model) load(i int, cookie string, unreachable bool, out outcome) error 
 		o.handed, o.maxAge = *s.maxAge, *s.maxAge
 	}
 	for _, flash := range out.content.flashes {
-		if s.seen[flash] {
+		if s.seen[flash] && m.rules.onConflict != mongostore.OnConflictOverwrite {
 			return fmt.Errorf("load: flash %s is shown again", flash)
 		}
 	}
