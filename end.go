@@ -58,17 +58,20 @@ func (s *Store) deleteAll(ctx context.Context, r *http.Request, name string, st 
 		remove(st.cookie.id, nil)
 	}
 	for _, a := range st.attempts {
-		remove(a.cred.id, a.cred.token())
+		remove(a.cred.id, a.cred.proof())
 	}
 	if st.taken != nil {
-		remove(st.next.id, st.next.token())
+		remove(st.next.id, st.next.proof())
 	}
-	remove(st.cookie.id, st.cookie.token())
-	others, _ := s.presentedBy(r, name)
+	remove(st.cookie.id, st.cookie.proof())
+	others, unnamed := s.presentedBy(r, name)
 	for _, c := range others {
-		remove(c.id, c.token())
+		remove(c.id, c.proof())
 	}
 	e.Err = unavailable(e.Err)
+	if errors.Is(unnamed, errTransformID) {
+		deleted, e.Err = false, errors.Join(e.Err, unnamed)
+	}
 	if err := s.endPrevious(r, st.taken); err != nil {
 		deleted, e.Err = false, errors.Join(e.Err, err)
 	}

@@ -61,7 +61,7 @@ type backend interface {
 	// update reports false if no record fits the guard. Both may report true with an error: the record is
 	// written, but the write concern was not met.
 	update(ctx context.Context, g guard, rec *record, s scope) (matched bool, err error)
-	// delete removes the record with this id and, unless it is nil, this token.
+	// delete removes the record with this id and, unless it is nil, this token; an empty one means none.
 	delete(ctx context.Context, id string, token []byte) (deleted int64, err error)
 	// deleteGuarded removes a record that is about to be replaced.
 	deleteGuarded(ctx context.Context, g guard) (deleted bool, err error)
@@ -144,8 +144,11 @@ func (c *collection) update(ctx context.Context, g guard, rec *record, s scope) 
 
 func (c *collection) delete(ctx context.Context, id string, token []byte) (int64, error) {
 	filter := bson.D{{Key: "_id", Value: id}}
-	if token != nil {
+	switch {
+	case len(token) > 0:
 		filter = append(filter, bson.E{Key: "token", Value: token})
+	case token != nil:
+		filter = append(filter, bson.E{Key: "token", Value: nil})
 	}
 	return deletedCount(c.durable.DeleteOne(ctx, filter))
 }

@@ -183,6 +183,8 @@ func (sv *saving) renewCredentials(d *draft) (err error) {
 		if next.secret == "" {
 			next.secret = newSecret()
 		}
+	} else {
+		d.name = sv.session.Name() // which a record that Express made lacks
 	}
 	d.cred, d.id, d.token = *next, next.id, next.token()
 	return nil

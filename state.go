@@ -54,6 +54,9 @@ func (c credentials) token() []byte {
 	return sum[:]
 }
 
+// proof is the token that a record must have to be deleted by credentials alone; empty: it must have none.
+func (c credentials) proof() []byte { return append([]byte{}, c.token()...) }
+
 // fit reports whether these are the credentials of rec. The record decides: one with a token of 32 bytes
 // wants the secret, one without the field the plain id, and any other nothing.
 func (c credentials) fit(rec *record) bool {
