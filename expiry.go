@@ -35,10 +35,13 @@ func (l lifetimes) deadline(now, createdAt time.Time, maxAge int) time.Time {
 
 // live reports whether a record is valid now, whoever has or has not deleted it yet.
 func (l lifetimes) live(rec *record, now time.Time) bool {
-	if !rec.expires.After(now) {
-		return false
-	}
-	return l.max == 0 || rec.createdAt.IsZero() || rec.createdAt.Add(l.max).After(now)
+	return rec.expires.After(now) && !l.outlived(rec, now)
+}
+
+// outlived reports whether a record is past the absolute limit, which its deadline need not tell if the
+// limit is younger than the record.
+func (l lifetimes) outlived(rec *record, now time.Time) bool {
+	return l.max > 0 && !rec.createdAt.IsZero() && !rec.createdAt.Add(l.max).After(now)
 }
 
 // worthTouching reports whether a session that did not change should be written to move its deadline from

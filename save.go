@@ -64,6 +64,11 @@ func (sv *saving) save(ctx context.Context) (*draft, error) {
 		if err != nil {
 			return nil, err
 		}
+		if outlived := sv.target != nil && sv.lifetimes.outlived(&sv.target.record, d.now); outlived && d.scope == deadline {
+			return nil, nil
+		} else if outlived {
+			return nil, errEnded
+		}
 		if d.scope == deadline {
 			return sv.keep(ctx, d)
 		}
@@ -266,6 +271,8 @@ func (sv *saving) refresh(ctx context.Context, id string) error {
 	}
 	rec, err := sv.backend.find(ctx, id)
 	switch {
+	case errors.Is(err, errNoRecord) && sv.target == nil && sv.misses > 1:
+		return errTaken
 	case errors.Is(err, errNoRecord) && sv.target == nil:
 		return nil
 	case errors.Is(err, errNoRecord):
@@ -291,6 +298,9 @@ func (sv *saving) refresh(ctx context.Context, id string) error {
 }
 
 var errEnded = fmt.Errorf("mongostore: save: %w: it ended, or another request renewed it", ErrNotFound)
+
+// errTaken tells of an index that is none of the store's.
+var errTaken = fmt.Errorf("mongostore: save: %w: the server reports a duplicate key, but the _id is free: the collection has a unique index of its own", ErrUnavailable)
 
 // pause takes the striped lock, and lets other processes go first if that alone was not enough.
 func (sv *saving) pause(ctx context.Context, id string) error {
