@@ -8,12 +8,14 @@ LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # The modules beside this one.
 MODULES := $(patsubst %/go.mod,%,$(wildcard */go.mod))
 FUZZTIME ?= 10s
+# Most tests wait for a server most of the time.
+PARALLEL ?= 4
 COVERAGE := 90
 
 # The tests run with the race detector, and never from the cache: a server is
 # no file that go test could see a change of. Which server it was they append
 # to the report, since go test hides what a passing package prints.
-GOTEST := $(GO) test -race -count=1
+GOTEST := $(GO) test -race -count=1 -parallel $(PARALLEL)
 export MONGOSTORE_TEST_REPORT := $(CURDIR)/.cache/report
 reported = mkdir -p .cache; : >$(MONGOSTORE_TEST_REPORT); status=0; { $(1); } || status=$$?; \
 	sort $(MONGOSTORE_TEST_REPORT); exit $$status

@@ -107,7 +107,7 @@ func TestR06RequestsOfOneVisitorSendNoMoreThanTheTableSays(t *testing.T) {
 			return func() { new(browser).load(w.T, w.store) }
 		}, nil},
 		{"load with a forged cookie", nil, func(w *wire) func() {
-			return func() { forged().load(w.T, w.store) }
+			return func() { sending("handle.secret").load(w.T, w.store) }
 		}, nil},
 		{"first Save", nil, func(w *wire) func() {
 			v := new(browser).load(w.T, w.store)
@@ -461,11 +461,6 @@ func meddling(t *testing.T, server *mongotest.Server, command string, meddle fun
 	}
 	p.coll = server.Client(t, watch).Database(theirs.Database().Name()).Collection(theirs.Name())
 	return p, sent
-}
-
-// forged is a browser with a cookie that nobody signed.
-func forged() *browser {
-	return &browser{cookies: []*http.Cookie{{Name: name, Value: "handle.secret"}}}
 }
 
 func wantIs(t *testing.T, err, target error) {

@@ -157,12 +157,14 @@ func TestR22ANilCollectionIsAnError(t *testing.T) {
 func TestR22AnUnacknowledgedCollectionIsAnError(t *testing.T) {
 	t.Parallel()
 	unacknowledged := options.Collection().SetWriteConcern(writeconcern.Unacknowledged())
-	p := onMongoDB(t, mongotest.Shared(t))
-	coll := p.coll
-	p.coll = coll.Clone(unacknowledged)
-	_, err := p.open(nil)
+	server := mongotest.Shared(t)
+	own, _ := watched(t, server) // FerretDB answers what must not be answered, and the client's next command reads that
+	own.coll = own.coll.Clone(unacknowledged)
+	_, err := own.open(nil)
 	wantNames(t, "w:0", err, "w:0", "collection", "Config.WriteConcern")
 
+	p := onMongoDB(t, server)
+	p.coll = p.coll.Clone(unacknowledged)
 	store := p.store(&mongostore.Config{WriteConcern: writeconcern.W1()})
 	b := start(t, store, map[any]any{"n": 1})
 	v := b.load(t, store)

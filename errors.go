@@ -3,8 +3,11 @@ package mongostore
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/gorilla/securecookie"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
 // The errors of this package, always wrapped: test for them with errors.Is. The driver's own error, where
@@ -61,5 +64,20 @@ func unavailable(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("mongostore: %w: %w", ErrUnavailable, err)
+	return fmt.Errorf("mongostore: %w: %w", ErrUnavailable, withoutQuotes(err))
+}
+
+// withoutQuotes takes out of a server's error what it quotes from the record: the details of a validator's
+// refusal, and the values of a duplicate key.
+func withoutQuotes(err error) error {
+	we, ok := err.(mongo.WriteException) //nolint:errorlint // what wraps it would be lost
+	if !ok {
+		return err
+	}
+	we.WriteErrors = slices.Clone(we.WriteErrors)
+	for i := range we.WriteErrors {
+		we.WriteErrors[i].Details = nil
+		we.WriteErrors[i].Message, _, _ = strings.Cut(we.WriteErrors[i].Message, " dup key:")
+	}
+	return we
 }

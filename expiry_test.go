@@ -122,10 +122,10 @@ func TestR16ASaveAfterAMaxLifetimeIntroducedLaterProlongsNothing(t *testing.T) {
 				if changed.Values["n"] = 2; regenerate {
 					limited.Regenerate(changed.Session)
 				}
-				unchanged.saved(t)
-				unchanged.wantNoCookie(t)
 				wantErr(t, changed.save(), mongostore.ErrNotFound)
 				changed.wantNoCookie(t)
+				unchanged.saved(t)
+				unchanged.wantNoCookie(t)
 				p.wantDocument(changed.ID, before)
 			})
 		})

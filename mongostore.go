@@ -1,4 +1,3 @@
-// Package mongostore keeps the sessions of [gorilla/sessions] in MongoDB.
 package mongostore
 
 import (

@@ -410,6 +410,7 @@ func TestR03ALogoutAfterALoadThatFailedDeletesTheRecord(t *testing.T) {
 	v := b.load(t, p.flaky)
 	wantErr(t, v.err, mongostore.ErrUnavailable)
 	p.restore(t)
+	v.r = new(browser).request(t) // the session knows its cookie, whatever Save is given
 	v.Options.MaxAge = -1
 	v.saved(t)
 	v.wantExpired(t)
@@ -548,6 +549,10 @@ func TestR05MaxAgeDecidesOverCookieAndRecord(t *testing.T) {
 				t.Errorf("MaxAge %d: the cookie has %d, want %d", test.maxAge, got, test.cookie)
 			}
 			p.wantDeadline(v.ID, test.lives)
+			v.arrive()
+			if got := v.browser.load(t, store).Options.MaxAge; got != test.cookie {
+				t.Errorf("MaxAge %d is restored as %d, want %d", test.maxAge, got, test.cookie)
+			}
 		}
 	})
 }
@@ -575,6 +580,24 @@ func TestR05AMaxAgeThatWasSetIsRestoredOnLoad(t *testing.T) {
 			}
 			p.wantDeadline(v.ID, lives)
 		}
+	})
+}
+
+func TestR05NilOptionsForgetNoMaxAge(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, p *place) {
+		store := p.store(nil)
+		login := new(browser).load(t, store)
+		login.Options.MaxAge = 86400
+		login.saved(t)
+		login.arrive()
+		v := login.browser.load(t, store)
+		v.Options, v.Values["n"] = nil, 1
+		v.saved(t)
+		if got := v.wantCookie(t).MaxAge; got != 86400 {
+			t.Errorf("the cookie has MaxAge %d, want 86400", got)
+		}
+		p.wantDeadline(v.ID, day)
 	})
 }
 

@@ -3,6 +3,7 @@ package mongostore_test
 import (
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,8 @@ const (
 	live                   // still the session
 )
 
+var anyVerdict = []verdict{gone, foreign, damaged, live}
+
 func unset(field string) bson.D {
 	return bson.D{{Key: "$unset", Value: bson.D{{Key: field, Value: ""}}}}
 }
@@ -39,7 +42,7 @@ var edits = map[string]struct {
 	"number expires":           {set("expires", int64(math.MaxInt64)), gone},
 	"timestamp expires":        {set("expires", bson.Timestamp{T: math.MaxUint32}), gone},
 	"list of expires":          {set("expires", bson.A{time.Now().Add(time.Hour)}), gone},
-	"document expires":         {set("expires", bson.D{{Key: "$date", Value: "2999-01-01T00:00:00Z"}}), gone},
+	"document expires":         {set("expires", bson.D{{Key: "date", Value: "2999-01-01T00:00:00Z"}}), gone},
 	"expires of long ago":      {set("expires", bson.DateTime(math.MinInt64)), gone},
 	"expires in ages":          {set("expires", bson.DateTime(math.MaxInt64/2)), live},
 	"no token":                 {unset("token"), foreign},
@@ -87,11 +90,15 @@ var edits = map[string]struct {
 	"a field of their own":     {set("note", bson.A{1, "x"}), live},
 }
 
-// eachEdit runs a test on a visitor's session whose document is edited after the visit was loaded.
-func eachEdit(t *testing.T, test func(t *testing.T, w *wire, before *visit, verdict verdict)) {
+// eachEdit runs a test for the edits that have one of these verdicts, on a visitor's session whose document
+// is edited after the visit was loaded.
+func eachEdit(t *testing.T, verdicts []verdict, test func(t *testing.T, w *wire, before *visit, verdict verdict)) {
 	t.Helper()
-	server := mongotest.Shared(t)
+	server := mongotest.Standalone(t) // FerretDB hangs up on NaN
 	for what, row := range edits {
+		if !slices.Contains(verdicts, row.verdict) {
+			continue
+		}
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			p, sent := watched(t, server)
@@ -106,7 +113,7 @@ func eachEdit(t *testing.T, test func(t *testing.T, w *wire, before *visit, verd
 
 func TestR01EditedDocumentLetsInOnlyWhomItBelongsTo(t *testing.T) {
 	t.Parallel()
-	eachEdit(t, func(t *testing.T, w *wire, before *visit, verdict verdict) {
+	eachEdit(t, anyVerdict, func(t *testing.T, w *wire, before *visit, verdict verdict) {
 		v := w.visit()
 		switch verdict {
 		case live:
@@ -123,10 +130,7 @@ func TestR01EditedDocumentLetsInOnlyWhomItBelongsTo(t *testing.T) {
 
 func TestR03SavingBesideAnEditedDocumentLeavesItAlone(t *testing.T) {
 	t.Parallel()
-	eachEdit(t, func(t *testing.T, w *wire, before *visit, verdict verdict) {
-		if verdict == live {
-			t.Skip("it is still the session")
-		}
+	eachEdit(t, []verdict{gone, foreign, damaged}, func(t *testing.T, w *wire, before *visit, verdict verdict) {
 		edited := rawDocuments(t, w.coll)
 		v := w.visit()
 		if verdict == damaged { // other stand-ins are stored at once, as new sessions are
@@ -151,7 +155,7 @@ func TestR03SavingBesideAnEditedDocumentLeavesItAlone(t *testing.T) {
 
 func TestR05LogoutDeletesAnEditedDocumentIfTheCookieProvesIt(t *testing.T) {
 	t.Parallel()
-	eachEdit(t, func(t *testing.T, w *wire, _ *visit, verdict verdict) {
+	eachEdit(t, anyVerdict, func(t *testing.T, w *wire, _ *visit, verdict verdict) {
 		v := w.visit()
 		v.Options.MaxAge = -1
 		v.saved(t)
@@ -168,10 +172,7 @@ func TestR05LogoutDeletesAnEditedDocumentIfTheCookieProvesIt(t *testing.T) {
 
 func TestR09EditedDocumentThatIsStillTheSessionCanBeSaved(t *testing.T) {
 	t.Parallel()
-	eachEdit(t, func(t *testing.T, w *wire, _ *visit, verdict verdict) {
-		if verdict != live {
-			t.Skip("it is no longer the session")
-		}
+	eachEdit(t, []verdict{live}, func(t *testing.T, w *wire, _ *visit, _ verdict) {
 		w.clock.Advance(time.Hour)
 		touched := w.visit()
 		touched.saved(t)
@@ -201,7 +202,7 @@ func TestR09EditedDocumentThatIsStillTheSessionCanBeSaved(t *testing.T) {
 
 func TestR09SaveOfASessionWhoseDocumentIsEditedMeanwhileEnds(t *testing.T) {
 	t.Parallel()
-	eachEdit(t, func(t *testing.T, w *wire, before *visit, verdict verdict) {
+	eachEdit(t, anyVerdict, func(t *testing.T, _ *wire, before *visit, verdict verdict) {
 		before.Values["late"] = true
 		err := before.save()
 		if verdict == foreign {
@@ -296,30 +297,20 @@ func (noResponse) WriteHeader(int)             {}
 
 func FuzzDocument(f *testing.F) {
 	documentSeeds(f)
-	codecs := []mongostore.Codec{mongostore.GobCodec{}}
-	var stores []*mongostore.Store
-	for _, codec := range codecs {
-		store, err := mongostore.NewMemory(&mongostore.Config{PayloadCodec: codec, MaxLifetime: time.Hour})
-		if err != nil {
-			f.Fatal(err)
-		}
-		stores = append(stores, store)
+	store, err := mongostore.NewMemory(&mongostore.Config{MaxLifetime: time.Hour})
+	if err != nil {
+		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, document []byte) {
-		for _, store := range stores {
-			session, fits, err := mongostore.OpenDocument(store, document, name)
-			if fits {
-				t.Error("a secret that nobody has fits")
-			}
-			if session == nil || session.Values == nil || session.Options == nil {
-				t.Fatalf("the session is %+v", session)
-			}
-			if err != nil && len(session.Values) > 0 {
-				t.Errorf("values %v beside the error %v", session.Values, err)
-			}
-			if session.Options.MaxAge < 0 {
-				t.Errorf("MaxAge is %d", session.Options.MaxAge)
-			}
+		session, fits, err := mongostore.OpenDocument(store, document, name)
+		if fits {
+			t.Error("a secret that nobody has fits")
+		}
+		if session.Values == nil || session.Options == nil || session.Options.MaxAge < 0 {
+			t.Fatalf("the session is %+v", session)
+		}
+		if err != nil && len(session.Values) > 0 {
+			t.Errorf("values %v beside the error %v", session.Values, err)
 		}
 	})
 }

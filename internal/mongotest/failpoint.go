@@ -16,7 +16,7 @@ import (
 type Fail struct {
 	Commands []string // by name, as "find"
 	// AppName limits it to the clients of that name (options.Client().SetAppName).
-	// Other tests use the server too, so only on a [Private] one may it be empty.
+	// It may be empty on a server that no other test uses: [Failing], [Private].
 	AppName string
 	// ErrorCode is one of MongoDB's. After a code that tells of a lost primary
 	// or a shutdown the driver waits for news of the server, up to its heartbeat
@@ -49,11 +49,11 @@ func newFailPoint() *failPoint {
 
 // FailCommand switches f on, and off again at the latest when the test ends. A
 // test's second call replaces the first; other tests that call it wait until it
-// is off. Use it on a server that has fail points: [Standalone], [ReplicaSet],
-// [Private], [Secured].
+// is off: rather use [Failing] than wait. Only servers started here have fail
+// points, so not always [Shared].
 func (s *Server) FailCommand(tb testing.TB, f Fail) (off func()) {
 	tb.Helper()
-	if f.AppName == "" && !s.private {
+	if f.AppName == "" && !s.private && !s.exclusive {
 		tb.Fatal("mongotest: Fail.AppName is empty: that would fail the commands of other tests too")
 	}
 	off = s.takeFailPoint(tb)

@@ -2,6 +2,8 @@ package mongotest_test
 
 import (
 	"errors"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,7 +43,7 @@ func TestFailCommand(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := mongotest.Standalone(t)
+			s := mongotest.Failing(t)
 			coll, app := named(t, s)
 			test.fail.Commands = []string{"insert"}
 			if test.fail.AppName == "" {
@@ -89,7 +91,7 @@ func TestFailCommandCountsTimesAndSkips(t *testing.T) {
 	}
 }
 
-func TestFailCommandWantsTheNameOfAClientUnlessTheServerIsPrivate(t *testing.T) {
+func TestFailCommandWantsTheNameOfAClientUnlessTheServerIsTheTestsOwn(t *testing.T) {
 	t.Parallel()
 	s := mongotest.Standalone(t)
 	if !fails(t, func(tb testing.TB) {
@@ -98,9 +100,36 @@ func TestFailCommandWantsTheNameOfAClientUnlessTheServerIsPrivate(t *testing.T) 
 	}) {
 		t.Error("FailCommand would fail the commands of other tests")
 	}
-	own := mongotest.Private(t)
-	own.FailCommand(t, mongotest.Fail{Commands: []string{"insert"}, ErrorCode: 96})
-	if err := insert(t.Context(), own.Database(t).Collection("c")); err == nil {
-		t.Error("the command did not fail")
+	for _, own := range []*mongotest.Server{mongotest.Private(t), mongotest.Failing(t)} {
+		own.FailCommand(t, mongotest.Fail{Commands: []string{"insert"}, ErrorCode: 96})
+		if err := insert(t.Context(), own.Database(t).Collection("c")); err == nil {
+			t.Error("the command did not fail")
+		}
+	}
+}
+
+func TestFailingServerIsOneTestsAtATime(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	lent := map[*mongotest.Server]bool{}
+	for i := range 8 {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			t.Parallel()
+			s := mongotest.Failing(t)
+			if s != mongotest.Failing(t) {
+				t.Error("two servers for one test")
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if lent[s] {
+				t.Error("a server that another test has")
+			}
+			lent[s] = true
+			t.Cleanup(func() {
+				mu.Lock()
+				defer mu.Unlock()
+				delete(lent, s)
+			})
+		})
 	}
 }

@@ -19,12 +19,7 @@ package mongotest
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"path"
-	"runtime/debug"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -60,6 +55,13 @@ func Standalone(tb testing.TB) *Server {
 	return suite.standalone.get(tb)
 }
 
+// Failing returns a standalone whose fail points are this test's alone, until
+// it ends. There are a few, which go from test to test.
+func Failing(tb testing.TB) *Server {
+	tb.Helper()
+	return suite.failing.take(tb)
+}
+
 // ReplicaSet returns three members with an elected primary, fail points and a
 // TTL monitor that wakes every second: [Shared] if that is one, else one more.
 func ReplicaSet(tb testing.TB) *Server {
@@ -88,80 +90,4 @@ func Private(tb testing.TB) *Server {
 	s.private = true
 	tb.Cleanup(s.remove)
 	return s
-}
-
-// suite holds the servers that the tests of this binary share.
-var suite = servers{
-	shared:     lazy{start: startShared},
-	standalone: lazy{start: startStandalone},
-	replicaSet: lazy{start: startReplicaSet},
-	secured:    lazy{start: startSecured},
-}
-
-type servers struct {
-	shared, standalone, replicaSet, secured lazy
-}
-
-// leftovers is told of all that is started, here and by [Private].
-var leftovers watchdog
-
-func (s *servers) run(m *testing.M) int {
-	if err := leftovers.start(); err != nil {
-		fmt.Fprintln(os.Stderr, "mongotest:", err)
-		return 1
-	}
-	defer leftovers.stop()
-	code := m.Run()
-	var names []string
-	for _, l := range []*lazy{&s.shared, &s.standalone, &s.replicaSet, &s.secured} {
-		if l.server != nil {
-			names = append(names, l.server.String())
-			l.server.remove()
-		}
-	}
-	if len(names) > 0 {
-		report("ran on " + strings.Join(names, "; "))
-	}
-	return code
-}
-
-// report prints what the tests ran on, and appends it to the file named by
-// MONGOSTORE_TEST_REPORT: go test hides what a passing package prints.
-func report(line string) {
-	info, _ := debug.ReadBuildInfo()
-	name := "mongotest"
-	if info != nil && info.Path != "" {
-		name = strings.TrimSuffix(path.Base(info.Path), ".test")
-	}
-	line = name + " " + line + "\n"
-	_, _ = os.Stdout.WriteString(line)
-	if file := os.Getenv("MONGOSTORE_TEST_REPORT"); file != "" {
-		f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600) //nolint:gosec // a path its user chose
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "mongotest:", err)
-			return
-		}
-		_, _ = f.WriteString(line)
-		_ = f.Close()
-	}
-}
-
-// lazy starts a server when the first test asks for it.
-type lazy struct {
-	start  func(context.Context) (*Server, error)
-	once   sync.Once
-	server *Server
-	err    error
-}
-
-func (l *lazy) get(tb testing.TB) *Server {
-	tb.Helper()
-	// The server outlives the test that happens to ask first.
-	l.once.Do(func() {
-		l.server, l.err = l.start(context.WithoutCancel(tb.Context()))
-	})
-	if l.err != nil {
-		giveUp(tb, l.err)
-	}
-	return l.server
 }

@@ -33,7 +33,8 @@ type Server struct {
 	client    *mongo.Client // for all tests that want no options of their own
 	instances []instance
 	files     string // the folder of CAFile and CertFile
-	private   bool
+	private   bool   // one test's: it may be stopped
+	exclusive bool   // one test's at a time
 	tls       *tls.Config
 	fail      *failPoint
 	ttl       func() (bool, error)
@@ -210,7 +211,15 @@ func (s *Server) Start(tb testing.TB) {
 // Freeze makes a [Private] server answer nothing, while its connections stay.
 func (s *Server) Freeze(tb testing.TB) {
 	tb.Helper()
-	s.control(tb, func(_ context.Context, i instance) error { return i.freeze() })
+	s.control(tb, func(ctx context.Context, i instance) error {
+		if err := i.freeze(); err != nil {
+			return err
+		}
+		for answers := true; answers; { // its threads stop one by one
+			answers = ping(ctx, s.uri) == nil
+		}
+		return ctx.Err()
+	})
 }
 
 // Thaw ends [Server.Freeze].
