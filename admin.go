@@ -209,6 +209,7 @@ func (s *Store) Update(ctx context.Context, id string, change func(values map[an
 	done := s.watch(ctx)
 	var attempts []int64
 	rec, err := s.edit(ctx, id, change, &attempts)
+	err = explain(ctx, len(attempts), err)
 	e := eventOf(OpUpdate, orID(rec, id), err)
 	e.Conflicts = max(0, len(attempts)-1)
 	done(e)
@@ -237,7 +238,7 @@ func (s *Store) edit(ctx context.Context, id string, change func(map[any]any) er
 			return rec, tooLarge(unavailable(err))
 		}
 		if err := jitter(ctx, len(*attempts)); err != nil {
-			return rec, fmt.Errorf("mongostore: update: %w %d times, until Config.Timeout: %w", ErrConflict, len(*attempts), err)
+			return rec, err
 		}
 	}
 }
@@ -250,6 +251,7 @@ func (s *Store) edited(ctx context.Context, old *record, change func(map[any]any
 	if _, err := s.open(ctx, old, session); err != nil {
 		return nil, err
 	}
+	session.Options.MaxAge = cookieMaxAge(session.Options.MaxAge, s.now(), old.expires)
 	if err := change(session.Values); err != nil {
 		return nil, err
 	}

@@ -17,14 +17,14 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-// plain is a configuration with plain ids, as connect-mongo has them.
-func plain() *mongostore.Config {
+// connectMongoLike is a configuration with plain ids, as connect-mongo has them.
+func connectMongoLike() *mongostore.Config {
 	return &mongostore.Config{PlainIDs: true, UserID: userID, PayloadCodec: mongostore.JSONCodec{}}
 }
 
 // hashed is one that stores a hash of them.
 func hashed() *mongostore.Config {
-	cfg := plain()
+	cfg := connectMongoLike()
 	cfg.TransformID = mongostore.HashID([]byte("pepper"))
 	return cfg
 }
@@ -32,7 +32,7 @@ func hashed() *mongostore.Config {
 // eachPlain runs a test with plain ids and with hashed ones.
 func eachPlain(t *testing.T, test func(t *testing.T, p *place, cfg *mongostore.Config)) {
 	t.Helper()
-	for what, cfg := range map[string]func() *mongostore.Config{"plain": plain, "hashed": hashed} {
+	for what, cfg := range map[string]func() *mongostore.Config{"plain": connectMongoLike, "hashed": hashed} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			onEach(t, func(t *testing.T, p *place) { test(t, p, cfg()) })
@@ -53,7 +53,7 @@ func stored(t *testing.T, store *mongostore.Store, v *visit) string {
 func TestPlainIDsMakeADocumentLikeConnectMongos(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, p *place) {
-		cfg := plain()
+		cfg := connectMongoLike()
 		cfg.UserID = nil
 		store := p.store(cfg)
 		b := start(t, store, map[any]any{"views": 1.5})
@@ -99,7 +99,7 @@ func TestTransformIDNamesTheRecord(t *testing.T) {
 		_, err := store.Find(t.Context(), v.ID)
 		wantErr(t, err, mongostore.ErrNotFound)
 		b.wantValues(t, store, map[any]any{"n": 1.5})
-		b.wantGone(t, p.store(plain())) // another configuration finds no record
+		b.wantGone(t, p.store(connectMongoLike())) // another configuration finds no record
 		sending(signed(t, store, id)).wantGone(t, store)
 	})
 }
@@ -131,9 +131,9 @@ func TestR01ATransformIDThatFailsIsAnErrorAndStoresNothing(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			onEach(t, func(t *testing.T, p *place) {
-				sound := p.store(plain())
+				sound := p.store(connectMongoLike())
 				b := start(t, sound, map[any]any{"n": 1.5})
-				cfg := plain()
+				cfg := connectMongoLike()
 				cfg.TransformID = broken
 				store := p.store(cfg)
 				loaded, created := b.load(t, store), new(browser).load(t, store)
@@ -158,8 +158,8 @@ func TestR01ATransformIDThatFailsIsAnErrorAndStoresNothing(t *testing.T) {
 func TestR05ALogoutThatCannotNameItsRecordSaysSo(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, p *place) {
-		b := start(t, p.store(plain()), map[any]any{"n": 1.5})
-		cfg := plain()
+		b := start(t, p.store(connectMongoLike()), map[any]any{"n": 1.5})
+		cfg := connectMongoLike()
 		cfg.TransformID = func(string) string { return "" }
 		v := b.load(t, p.store(cfg))
 		v.Options.MaxAge = -1
@@ -245,7 +245,7 @@ func TestR06ThePlainIDsCommandsCarryThePayloadTheySaw(t *testing.T) {
 		t.Run(codec, func(t *testing.T) {
 			t.Parallel()
 			p, sent := watched(t, mongotest.Shared(t))
-			cfg := plain()
+			cfg := connectMongoLike()
 			cfg.PayloadCodec = c
 			store := p.store(cfg)
 			sent.Take()
@@ -272,7 +272,7 @@ func TestR06ThePlainIDsCommandsCarryThePayloadTheySaw(t *testing.T) {
 func TestR11ARenewalWhoseInsertFailsIsFinishedByTheNextSave(t *testing.T) {
 	t.Parallel()
 	f := newUnreliable(t, mongotest.Standalone(t))
-	store := f.store(plain())
+	store := f.store(connectMongoLike())
 	b := start(t, store, map[any]any{"n": 1.5})
 	v := b.load(t, store)
 	v.Values["user"] = "ada"
@@ -297,7 +297,7 @@ func TestR11ARenewalWhoseInsertFailsIsFinishedByTheNextSave(t *testing.T) {
 func TestR05ALogoutAfterARenewalWhoseInsertFailedLeavesNothing(t *testing.T) {
 	t.Parallel()
 	f := newUnreliable(t, mongotest.Standalone(t))
-	store := f.store(plain())
+	store := f.store(connectMongoLike())
 	b := start(t, store, map[any]any{"n": 1.5})
 	v := b.load(t, store)
 	store.Regenerate(v.Session)
@@ -313,7 +313,7 @@ func TestR05ALogoutAfterARenewalWhoseInsertFailedLeavesNothing(t *testing.T) {
 func TestR13AWriteConcernErrorOfARenewalsDeleteDoesNotLoseTheSession(t *testing.T) {
 	t.Parallel()
 	f := newUnreliable(t, mongotest.ReplicaSet(t))
-	store := f.store(plain())
+	store := f.store(connectMongoLike())
 	b := start(t, store, map[any]any{"n": 1.5})
 	v := b.load(t, store)
 	store.Regenerate(v.Session)
@@ -333,7 +333,7 @@ func TestR13ALostAnswerToARenewalsDeleteFailsClosed(t *testing.T) {
 		t.Run(fmt.Sprint(lost), func(t *testing.T) {
 			t.Parallel()
 			p, proxy := behindProxy(t)
-			store := p.store(plain())
+			store := p.store(connectMongoLike())
 			b := start(t, store, map[any]any{"n": 1.5})
 			v := b.load(t, store)
 			store.Regenerate(v.Session)
@@ -378,7 +378,7 @@ func TestR11ALogoutJustBeforeTheRenewalOfAPlainIDWins(t *testing.T) {
 		_, err := coll.DeleteOne(t.Context(), bson.D{{Key: "_id", Value: c.Body.Lookup("deletes", "0", "q", "_id")}})
 		return err
 	})
-	store := p.store(plain())
+	store := p.store(connectMongoLike())
 	b := start(t, store, map[any]any{"n": 1.5})
 	v := b.load(t, store)
 	store.Regenerate(v.Session)
@@ -427,7 +427,7 @@ func TestR09AWriteOfExpressIsNoticedThoughItLeavesTheVersionAlone(t *testing.T) 
 			t.Run(codec+"/"+form, func(t *testing.T) {
 				t.Parallel()
 				p := onMongoDB(t, mongotest.Shared(t))
-				cfg := plain()
+				cfg := connectMongoLike()
 				cfg.PayloadCodec = c
 				store := p.store(cfg)
 				b := start(t, store, map[any]any{"n": 1.5})
@@ -462,7 +462,7 @@ func TestADocumentAsExpressWritesItIsASession(t *testing.T) {
 		t.Run(form, func(t *testing.T) {
 			t.Parallel()
 			p := onMongoDB(t, mongotest.Shared(t))
-			cfg := plain()
+			cfg := connectMongoLike()
 			cfg.MaxLifetime = 24 * time.Hour
 			store := p.store(cfg)
 			const id = "Zx8_-sid-of-express"
@@ -504,7 +504,7 @@ func TestADocumentAsExpressWritesItIsASession(t *testing.T) {
 func TestR12ADocumentOfExpressIsOnlyTouchedIfNothingChanged(t *testing.T) {
 	t.Parallel()
 	p := onMongoDB(t, mongotest.Shared(t))
-	cfg := plain()
+	cfg := connectMongoLike()
 	cfg.UserID = nil
 	store := p.store(cfg)
 	express(t, p.coll, "sid", `{"n":1}`, p.clock.Now().Add(time.Hour))
@@ -553,7 +553,7 @@ func TestR02ASessionWithASplitTokenStaysValidUnderPlainIDs(t *testing.T) {
 func TestR02APlainIDIsNotValidWithoutPlainIDs(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, p *place) {
-		store := p.store(plain())
+		store := p.store(connectMongoLike())
 		b := start(t, store, map[any]any{"n": 1.5})
 		id := b.load(t, store).ID
 		before := p.mustDocument(id)
@@ -575,7 +575,7 @@ func TestR02ARecordWithATokenNeverAnswersToABareID(t *testing.T) {
 		b := start(t, split, map[any]any{"n": 1.5})
 		id := b.load(t, split).ID
 		before := p.mustDocument(id)
-		store := p.store(plain())
+		store := p.store(connectMongoLike())
 		bare := sending(signed(t, store, id))
 		bare.wantGone(t, store)
 		for _, maxAge := range []int{0, 60, -1} {
@@ -601,7 +601,7 @@ func TestR02ATokenOfAnotherShapeFitsNoCookie(t *testing.T) {
 			id := b.load(t, split).ID
 			replaceField(t, p.coll, id, "token", token)
 			before := p.mustDocument(id)
-			store := p.store(plain())
+			store := p.store(connectMongoLike())
 			for _, visitor := range []*browser{b, sending(signed(t, store, id))} {
 				visitor.wantGone(t, store)
 				v := visitor.load(t, store)
@@ -618,7 +618,7 @@ func TestR02ATokenOfAnotherShapeFitsNoCookie(t *testing.T) {
 func TestR02APlainRecordNeverAnswersToASecret(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, p *place) {
-		store := p.store(plain())
+		store := p.store(connectMongoLike())
 		b := start(t, store, map[any]any{"n": 1.5})
 		id := b.load(t, store).ID
 		before := p.mustDocument(id)

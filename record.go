@@ -200,7 +200,8 @@ func matchedAnyway(err error) bool {
 func (a alive) filter() bson.D {
 	filter := bson.D{{Key: "expires", Value: bson.D{{Key: "$gt", Value: a.now}}}}
 	if !a.createdAfter.IsZero() {
-		filter = append(filter, bson.E{Key: "createdAt", Value: bson.D{{Key: "$gt", Value: a.createdAfter}}})
+		// A record that Express made has no createdAt, and no limit.
+		filter = append(filter, bson.E{Key: "createdAt", Value: bson.D{{Key: "$not", Value: bson.D{{Key: "$lte", Value: a.createdAfter}}}}})
 	}
 	return filter
 }
