@@ -80,7 +80,7 @@ func TestHistories(t *testing.T) {
 	for _, k := range all {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
-			k.rules.ttl, k.rules.slack = 14*day, 20*time.Second
+			k.rules.ttl, k.rules.slack, k.rules.remote = 14*day, 20*time.Second, true
 			p, stores := onMongoDB(t, k.config)
 			rapid.Check(t, func(rt *rapid.T) {
 				w := newWorld(t.Context(), rt, p, stores, k.rules)
@@ -98,6 +98,7 @@ func TestHistoriesOverTime(t *testing.T) {
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
 			k.config.MaxLifetime, k.rules.maxLifetime, k.rules.ttl = 20*day, 20*day, 14*day
+			k.rules.slack = 100 * time.Millisecond // those that conflict wait for each other
 			rapid.Check(t, func(rt *rapid.T) {
 				history := steps().Draw(rt, "history")
 				inBubble(t, func(ctx context.Context) {

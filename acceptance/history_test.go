@@ -42,7 +42,7 @@ type step struct {
 var actions = weigh(map[string]int{
 	"open": 9, "open unreachable": 1, "keepalive": 1, "whole request": 3,
 	"set": 4, "delete": 1, "clear": 1, "cart": 2, "flash": 3, "read flashes": 3, "remember": 1, "login": 3,
-	"save": 9, "save twice": 2, "save, answer lost": 2, "log in, whole": 2, "logout": 1,
+	"save": 9, "save twice": 2, "save, answer lost": 2, "log in, whole": 2, "log in twice": 2, "logout": 1,
 	"arrive": 4, "drop": 1,
 	"destroy": 1, "destroy by user": 1, "update": 1, "touch": 1, "time": 2, "race": 6,
 })
@@ -158,6 +158,15 @@ func (w *world) do(s step) {
 		w.login(w.last(), s.C)
 		w.perform(w.save(w.last()))
 		w.arrive(len(w.open) - 1)
+	case "log in twice": // a double click
+		for range 2 {
+			w.perform(w.load(s.A, s.B))
+			w.login(w.last(), s.C)
+		}
+		for range 2 {
+			w.perform(w.save(w.last()))
+			w.arrive(len(w.open) - 1)
+		}
 	case "save":
 		w.perform(w.save(w.open[s.A%len(w.open)]))
 	case "save twice":
@@ -329,7 +338,7 @@ func (w *world) saveTwice(v *visit) {
 		return
 	}
 	if before.Size != after.Size || before.CreatedAt != after.CreatedAt || after.UpdatedAt.Sub(before.UpdatedAt) > w.model.rules.slack {
-		w.Fatalf("a second Save changed the record from %+v to %+v", before, after)
+		w.Fatal("a second Save changed the record")
 	}
 }
 
@@ -479,7 +488,7 @@ func (w *world) checkUser(user string) {
 	slices.Sort(want)
 	slices.Sort(got)
 	if !slices.Equal(got, want) {
-		w.Fatalf("%s has the sessions %q, want %q", user, got, want)
+		w.Fatalf("%s has %d sessions, want %d, or others", user, len(got), len(want))
 	}
 }
 

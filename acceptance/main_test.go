@@ -6,6 +6,7 @@ package acceptance
 
 import (
 	"encoding/gob"
+	"fmt"
 	"os"
 	"testing"
 
@@ -14,6 +15,13 @@ import (
 
 func TestMain(m *testing.M) {
 	gob.Register(map[string]any{})
+	if role := os.Getenv(roleVariable); role != "" {
+		if err := play(role, os.Getenv(uriVariable)); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	mongotest.Main(m)
 }
 

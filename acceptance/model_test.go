@@ -30,7 +30,8 @@ type rules struct {
 	onConflict       mongostore.OnConflict
 	skipEmpty        bool
 	plain            bool          // PlainIDs: a renewed session has another id
-	slack            time.Duration // how long a step takes at most; 0 where time stands still
+	remote           bool          // there is a database that may not answer
+	slack            time.Duration // how long a step takes at most
 }
 
 // content are the values of a session.
@@ -58,6 +59,7 @@ func (c content) user() string { return c.keys[userKey] }
 
 // stored is a session in the database.
 type stored struct {
+	number             int // in errors: rapid simplifies a history while its error stays the same
 	id, recordID       string
 	createdAt, expires time.Time
 	ended              bool
@@ -66,6 +68,18 @@ type stored struct {
 	maxAge             *int
 	seen               map[string]bool // flashes that were shown, which is acknowledged
 	content
+}
+
+func (s *stored) String() string { return fmt.Sprintf("session %d", s.number) }
+
+// named says which session has this id.
+func (m *model) named(id string) string {
+	for i := range m.sessions {
+		if m.sessions[i].id == id {
+			return m.sessions[i].String()
+		}
+	}
+	return fmt.Sprintf("none that is known (id empty: %v)", id == "")
 }
 
 // proof is what a cookie proves: that its bearer knew a session's secret.
@@ -100,6 +114,7 @@ type outcome struct {
 	isNew    bool
 	maxAge   int
 	content  content
+	expires  time.Time
 	cookie   *http.Cookie // that this call set; nil: none
 	lost     bool         // the answer to its first write did not arrive
 }
@@ -158,7 +173,7 @@ func (m *model) load(i int, cookie string, unreachable bool, out outcome) error 
 		case !errors.Is(out.err, want):
 			return fmt.Errorf("load: error %v, want %v", out.err, want)
 		case out.id != "" || !out.isNew || !out.content.empty():
-			return fmt.Errorf("load: session %q with %v, want a new one", out.id, out.content)
+			return fmt.Errorf("load: %v with %v, want a new one", m.named(out.id), out.content)
 		}
 		return nil
 	}
@@ -189,13 +204,20 @@ func (m *model) load(i int, cookie string, unreachable bool, out outcome) error 
 	}
 	switch {
 	case out.err != nil:
-		return fmt.Errorf("load: %w, want session %q", out.err, s.id)
+		return fmt.Errorf("load: %w, want %v", out.err, s)
 	case out.id != s.id || out.isNew:
-		return fmt.Errorf("load: session %q (new: %v), want %q: the cookie is good", out.id, out.isNew, s.id)
+		return fmt.Errorf("load: %v (new: %v), want %v: the cookie is good", m.named(out.id), out.isNew, s)
 	case !out.content.equal(s.content):
-		return fmt.Errorf("load: session %q holds %v, want %v", out.id, out.content, s.content)
+		return fmt.Errorf("load: %v holds %v, want %v", s, out.content, s.content)
 	case out.maxAge != o.maxAge:
 		return fmt.Errorf("load: MaxAge is %d, want %d", out.maxAge, o.maxAge)
+	}
+	return m.checkDeadline(s, out)
+}
+
+func (m *model) checkDeadline(s *stored, out outcome) error {
+	if wrong := out.expires.Sub(s.expires); wrong.Abs() > m.rules.slack && !out.expires.IsZero() {
+		return fmt.Errorf("%v expires %v later than it should", s, wrong.Round(time.Minute))
 	}
 	return nil
 }
@@ -218,7 +240,7 @@ func (m *model) save(i int, out outcome) error {
 		return o.refused(out, mongostore.ErrUnavailable)
 	case o.session == none && o.mine.empty() && (o.quiet || m.rules.skipEmpty):
 		if out.id != "" {
-			return fmt.Errorf("save: stored as %q, want nothing to be stored", out.id)
+			return errors.New("save: stored, want nothing to be stored")
 		}
 		return o.refused(out, nil)
 	case o.session == none:
@@ -244,7 +266,7 @@ func (o *object) refused(out outcome, want error) error {
 	case !errors.Is(out.err, want):
 		return fmt.Errorf("save: error %v, want %v", out.err, want)
 	case out.cookie != nil:
-		return fmt.Errorf("save: sets the cookie %v, want none: nothing was written", out.cookie)
+		return errors.New("save: sets a cookie, want none: nothing was written")
 	case !out.content.equal(o.mine):
 		return fmt.Errorf("save: the handler's values are now %v, want %v as they were", out.content, o.mine)
 	}
@@ -258,11 +280,11 @@ func (m *model) create(o *object, out outcome) error {
 	}
 	for _, s := range m.sessions {
 		if s.id == out.id || s.recordID == out.recordID {
-			return fmt.Errorf("save of a new session: it has the id of another, %q", out.id)
+			return fmt.Errorf("save of a new session: it has the id of %v", &s)
 		}
 	}
 	s := stored{
-		id: out.id, recordID: out.recordID, createdAt: out.at, version: m.nextVersion(),
+		number: len(m.sessions), id: out.id, recordID: out.recordID, createdAt: out.at, version: m.nextVersion(),
 		content: o.mine.clone(), seen: map[string]bool{},
 	}
 	if o.maxAge != m.defaultMaxAge() {
@@ -340,15 +362,18 @@ func (m *model) wrote(o *object, i int, cookie bool, out outcome) error {
 	cookie = cookie || maxAge != 0
 	switch {
 	case out.err != nil:
-		return fmt.Errorf("save: %w, want session %q to be written", out.err, s.id)
+		return fmt.Errorf("save: %w, want %v to be written", out.err, s)
 	case out.id != s.id:
-		return fmt.Errorf("save: session.ID is %q, want %q", out.id, s.id)
+		return fmt.Errorf("save: session.ID is that of %v, want %v", m.named(out.id), s)
 	case !out.content.equal(o.mine):
 		return fmt.Errorf("save: the handler's values are now %v, want %v", out.content, o.mine)
 	case out.maxAge != maxAge:
 		return fmt.Errorf("save: Options.MaxAge is %d, want %d", out.maxAge, maxAge)
 	case cookie != (out.cookie != nil) && (cookie || !out.lost):
-		return fmt.Errorf("save: sets the cookie %v, want one: %v", out.cookie, cookie)
+		return fmt.Errorf("save: sets a cookie: %v, want %v", out.cookie != nil, cookie)
+	}
+	if err := m.checkDeadline(s, out); err != nil {
+		return err
 	}
 	o.adopt(i, s)
 	o.handed, o.renew = maxAge, false
@@ -371,7 +396,7 @@ func (m *model) checkAge(s *stored, maxAge int, out outcome) error {
 	if maxAge > 0 {
 		want = min(maxAge, max(1, int(math.Ceil(s.expires.Sub(out.at).Seconds()))))
 	}
-	if diff := out.cookie.MaxAge - want; diff > 0 || diff < -int(m.rules.slack/time.Second) {
+	if diff := out.cookie.MaxAge - want; diff > 0 || diff < -int(math.Ceil(m.rules.slack.Seconds())) {
 		return fmt.Errorf("save: the cookie's Max-Age is %d, want %d", out.cookie.MaxAge, want)
 	}
 	return nil
@@ -391,9 +416,9 @@ func (m *model) logout(o *object, out outcome) error {
 	case out.err != nil:
 		return fmt.Errorf("logout: %w", out.err)
 	case out.cookie == nil || out.cookie.MaxAge >= 0:
-		return fmt.Errorf("logout: sets the cookie %v, want it expired", out.cookie)
+		return fmt.Errorf("logout: the cookie is not expired: %v", out.cookie == nil)
 	case out.id != "" || !out.content.empty():
-		return fmt.Errorf("logout: the session is still %q with %v", out.id, out.content)
+		return fmt.Errorf("logout: the session is still %v with %v", m.named(out.id), out.content)
 	}
 	d := m.defaultMaxAge()
 	*o = object{cookie: o.cookie, proof: proof{session: none}, over: true, handed: d, maxAge: -1}
@@ -544,11 +569,11 @@ func (m *model) stands(i int, out outcome) error {
 	case !m.live(s, out.at) && errors.Is(out.err, mongostore.ErrNotFound):
 		return nil
 	case !m.live(s, out.at):
-		return fmt.Errorf("session %q is there with %v (%v), want it to be gone", s.id, out.content, out.err)
+		return fmt.Errorf("%v is there with %v (%v), want it to be gone", s, out.content, out.err)
 	case out.err != nil:
-		return fmt.Errorf("session %q: %w, want %v", s.id, out.err, s.content)
+		return fmt.Errorf("%v: %w, want %v", s, out.err, s.content)
 	case !out.content.equal(s.content):
-		return fmt.Errorf("session %q holds %v, want %v", s.id, out.content, s.content)
+		return fmt.Errorf("%v holds %v, want %v", s, out.content, s.content)
 	}
-	return nil
+	return m.checkDeadline(s, out)
 }

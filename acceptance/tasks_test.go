@@ -50,7 +50,7 @@ func (t *loading) send() {
 func (t *loading) run(w *world) {
 	t.send()
 	r := t.v.r
-	if t.unreachable = t.unreachable && w.model.rules.slack > 0; t.unreachable { // nothing is out of reach in memory
+	if t.unreachable = t.unreachable && w.model.rules.remote; t.unreachable {
 		ctx, cancel := context.WithDeadline(w.ctx, time.Now().Add(-time.Second))
 		defer cancel()
 		r = r.WithContext(ctx)
@@ -70,7 +70,7 @@ func (v *visit) describe(out *outcome) {
 	out.id, out.isNew = v.session.ID, v.session.IsNew
 	out.maxAge, out.content = v.session.Options.MaxAge, contentOf(v.session.Values)
 	if record, ok := v.store.Record(v.session); ok {
-		out.recordID = record.ID
+		out.recordID, out.expires = record.ID, record.ExpiresAt
 	}
 }
 
@@ -89,6 +89,7 @@ func (t *keepAlive) run(w *world) {
 	})).ServeHTTP(t.v.w, t.v.r)
 	t.v.describe(&t.out)
 	t.saved, t.saved.cookie = t.out, t.v.cookie()
+	t.out.expires = time.Time{} // it is not seen before the Save
 }
 
 func (t *keepAlive) check(m *model) error {
@@ -191,7 +192,7 @@ func (t *administration) run(w *world) {
 		if err == nil {
 			var values map[any]any
 			values, err = record.Values(w.ctx)
-			t.out.content = contentOf(values)
+			t.out.content, t.out.expires = contentOf(values), record.ExpiresAt
 		}
 		t.out.err = err
 	}
