@@ -13,7 +13,7 @@ import (
 const maxCookies = 4
 
 func validCookieName(name string) bool {
-	return (&http.Cookie{Name: name}).Valid() == nil
+	return (&http.Cookie{Name: name}).Valid() == nil //nolint:gosec // it is never set
 }
 
 // presented is a cookie of good signature: its credentials, and whether its key is no longer the first.

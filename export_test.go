@@ -10,6 +10,10 @@ import (
 
 // SetClock makes a Store take the time from now, cut to milliseconds.
 func SetClock(s *Store, now func() time.Time) {
+	if s.removal.cancel != nil { // it reads the clock too
+		s.removal.stop()
+		defer s.removal.start(s)
+	}
 	s.now = func() time.Time { return now().UTC().Truncate(time.Millisecond) }
 }
 

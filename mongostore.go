@@ -90,7 +90,7 @@ func Open(ctx context.Context, uri string, cfg *Config, keyPairs ...[]byte) (*St
 	}
 	s, err := newOn(ctx, client.Database(database).Collection(orDefault(cfg.Collection, "sessions")), cfg, keyPairs)
 	if err != nil {
-		disconnect(client)
+		disconnect(client) //nolint:contextcheck // ctx may be why it failed
 		return nil, err
 	}
 	s.client = client
@@ -135,7 +135,7 @@ func newOn(ctx context.Context, coll *mongo.Collection, cfg *Config, keyPairs []
 		interval = interval || s.cfg.AutoRemove == AutoRemoveNative && !native
 	}
 	if interval {
-		s.removal.start(s)
+		s.removal.start(s) //nolint:contextcheck // it goes on until Close
 	}
 	return s, nil
 }

@@ -81,10 +81,10 @@ func (sv *saving) save(ctx context.Context) (*draft, error) {
 		if done, err := sv.write(ctx, d); done {
 			return d, err
 		} else if err != nil {
-			return nil, sv.explain(ctx, err)
+			return nil, explain(ctx, sv.misses, err)
 		}
 		if err := sv.refresh(ctx, d.id); err != nil {
-			return nil, sv.explain(ctx, err)
+			return nil, explain(ctx, sv.misses, err)
 		}
 	}
 }
@@ -144,6 +144,9 @@ func (sv *saving) outline() *draft {
 		d.record = *sv.state.replaced
 	default:
 		d.record.name = sv.session.Name()
+		if sv.state.base != nil { // a login beside another one
+			d.record.maxAge = sv.state.base.maxAge
+		}
 	}
 	if sv.target == nil || sv.state.renew && !sv.joined {
 		d.createdAt, d.scope = now, renewal
@@ -412,10 +415,12 @@ func jitter(ctx context.Context, attempts int) error {
 	}
 }
 
-// explain turns the end of Timeout, after others were there first again and again, into a conflict.
-func (sv *saving) explain(ctx context.Context, err error) error {
-	if sv.misses > 1 && ctx.Err() != nil {
-		return fmt.Errorf("mongostore: save: %w %d times, until Config.Timeout: %w", ErrConflict, sv.misses, err)
+// explain turns the end of Timeout, after others were there first again and again, into a conflict. The driver
+// gives up a little before ctx does.
+func explain(ctx context.Context, misses int, err error) error {
+	timeout := ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded)
+	if misses > 1 && timeout && errors.Is(err, ErrUnavailable) {
+		return fmt.Errorf("mongostore: save: %w %d times, until Config.Timeout: %w", ErrConflict, misses, err)
 	}
 	return err
 }
