@@ -42,7 +42,7 @@ type step struct {
 var actions = weigh(map[string]int{
 	"open": 9, "open unreachable": 1, "keepalive": 1, "whole request": 3,
 	"set": 4, "delete": 1, "clear": 1, "cart": 2, "flash": 3, "read flashes": 3, "remember": 1, "login": 3,
-	"save": 9, "save twice": 2, "save, answer lost": 2, "log in, whole": 2, "log in twice": 2, "logout": 1,
+	"save": 9, "save twice": 2, "save, answer lost": 2, "log in, whole": 2, "log in twice": 2, "log in, answer lost": 3, "logout": 1, "log out, whole": 3,
 	"arrive": 4, "drop": 1,
 	"destroy": 1, "destroy by user": 1, "update": 1, "touch": 1, "time": 2, "race": 6,
 })
@@ -153,9 +153,18 @@ func (w *world) do(s step) {
 		w.edit(w.last(), s.C%2, s.C)
 		w.perform(w.save(w.last()))
 		w.arrive(len(w.open) - 1)
-	case "log in, whole":
+	case "log in, whole", "log in, answer lost":
 		w.perform(w.load(s.A, s.B))
 		w.login(w.last(), s.C)
+		w.perform(w.save(w.last()))
+		if s.Do == "log in, whole" {
+			w.arrive(len(w.open) - 1)
+		} else {
+			w.drop(len(w.open) - 1)
+		}
+	case "log out, whole":
+		w.perform(w.load(s.A, s.B))
+		w.setMaxAge(w.last(), -1)
 		w.perform(w.save(w.last()))
 		w.arrive(len(w.open) - 1)
 	case "log in twice": // a double click
