@@ -438,6 +438,25 @@ func TestR11RequestsWithTheOldSecretWriteNothing(t *testing.T) {
 	})
 }
 
+func TestR11ATokenReplacedInTheDatabaseEndsWhatHoldsTheOldSecret(t *testing.T) {
+	t.Parallel()
+	p := onMongoDB(t, mongotest.Shared(t))
+	store := p.store(nil)
+	b := start(t, store, map[any]any{"n": 0})
+	changed, unchanged := b.load(t, store), b.load(t, store)
+	replaceField(t, p.coll, changed.ID, "token", make([]byte, 32))
+	before, _ := p.document(changed.ID)
+	p.clock.Advance(time.Hour)
+	changed.Values["n"] = 1
+	wantErr(t, changed.save(), mongostore.ErrNotFound)
+	changed.wantNoCookie(t)
+	unchanged.saved(t)
+	unchanged.wantNoCookie(t)
+	if after, _ := p.document(changed.ID); before["version"] != after["version"] || before["expires"] != after["expires"] {
+		t.Errorf("the record changed from %v to %v", before, after)
+	}
+}
+
 func TestR11ALogoutWinsOverARenewal(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, p *place) {
