@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -21,7 +22,11 @@ import (
 // Options, copy what they keep of value, and never leave Values nil. An error of Decode becomes ErrDecode.
 // Encode must not make binary of subtype 0x80, which marks sealed payloads.
 type Codec interface {
+	// Encode returns session.Values as they are to be stored. The same values should give the same bytes, or a
+	// request that changed nothing has to compare them. Its error makes Save fail and should name the key.
 	Encode(session *sessions.Session) (bson.RawValue, error)
+	// Decode sets session.Values to what Encode was given, in new memory at each call. For a value that it
+	// does not know it returns an error.
 	Decode(value bson.RawValue, session *sessions.Session) error
 }
 
@@ -48,7 +53,7 @@ func (GobCodec) Decode(value bson.RawValue, session *sessions.Session) error {
 
 // JSONCodec stores values as a JSON text in a string, as connect-mongo does with stringify. Keys must be
 // strings. Values come back as encoding/json gives them: float64, string, bool, nil, []any, map[string]any;
-// an integer that float64 cannot hold exactly comes back as json.Number, so that it is not lost.
+// an integer beyond 2^53, which float64 would round, comes back as json.Number.
 type JSONCodec struct{}
 
 // Encode implements [Codec].
@@ -59,7 +64,7 @@ func (JSONCodec) Encode(session *sessions.Session) (bson.RawValue, error) {
 	}
 	text, err := marshalJSON(values)
 	if err != nil {
-		return bson.RawValue{}, blame(values, err, func(v any) error { _, err := marshalJSON(v); return err })
+		return bson.RawValue{}, blame(values, err, func(_ string, v any) error { _, err := marshalJSON(v); return err })
 	}
 	return stringValue(text), nil
 }
@@ -88,7 +93,7 @@ func (BSONCodec) Encode(session *sessions.Session) (bson.RawValue, error) {
 	}
 	raw, err := bson.Marshal(doc)
 	if err != nil {
-		return bson.RawValue{}, blame(values, err, func(v any) error { _, err := bson.Marshal(bson.D{{Key: "v", Value: v}}); return err })
+		return bson.RawValue{}, blame(values, err, func(key string, v any) error { _, err := bson.Marshal(bson.D{{Key: key, Value: v}}); return err })
 	}
 	return bson.RawValue{Type: bson.TypeEmbeddedDocument, Value: raw}, nil
 }
@@ -120,7 +125,7 @@ func (c bytesCodec) Encode(session *sessions.Session) (bson.RawValue, error) {
 	}
 	data, err := c.marshal(values)
 	if err != nil {
-		return bson.RawValue{}, blame(values, err, func(v any) error { _, err := c.marshal(map[string]any{"v": v}); return err })
+		return bson.RawValue{}, blame(values, err, func(key string, v any) error { _, err := c.marshal(map[string]any{key: v}); return err })
 	}
 	return binaryValue(bson.TypeBinaryGeneric, data), nil
 }
@@ -188,7 +193,7 @@ func decodeJSON(text string) (map[any]any, error) {
 	if err := decoder.Decode(&values); err != nil {
 		return nil, err
 	}
-	if decoder.More() {
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("there is more after the JSON value")
 	}
 	return anyKeys(floats(values).(map[string]any)), nil
@@ -211,16 +216,15 @@ func floats(value any) any {
 	return value
 }
 
-// float keeps an integer beyond 2^53 as it was written, since float64 would round it.
+// float keeps an integer beyond 2^53 as it was written, since float64 rounds most of them.
 func float(n json.Number) any {
 	f, err := n.Float64()
 	if err != nil {
 		return n
 	}
 	const exact = 1 << 53
-	if i, err := strconv.ParseInt(string(n), 10, 64); err == nil && (i > exact || i < -exact) && strconv.FormatFloat(f, 'f', -1, 64) != string(n) {
-		return n
-	} else if err != nil && errors.Is(err, strconv.ErrRange) {
+	i, err := strconv.ParseInt(string(n), 10, 64)
+	if errors.Is(err, strconv.ErrRange) || err == nil && (i > exact || i < -exact) {
 		return n
 	}
 	return f
@@ -316,9 +320,9 @@ func anyKeys(values map[string]any) map[any]any {
 }
 
 // blame finds the value because of which an encoding failed.
-func blame(values map[string]any, err error, encode func(any) error) error {
+func blame(values map[string]any, err error, encode func(key string, value any) error) error {
 	for key, value := range values {
-		if one := encode(value); one != nil {
+		if one := encode(key, value); one != nil {
 			return fmt.Errorf("%s, a %T: %w", keyName(key), value, one)
 		}
 	}

@@ -74,3 +74,18 @@ func (p payloads) values(value bson.RawValue) (map[any]any, error) {
 	err := p.decode(value, scratch)
 	return scratch.Values, err
 }
+
+// valuesAs returns the values of a payload as they would come back if they were stored in the encoding of
+// another one. A codec reads what others wrote, but their types differ: an int is a float64 after JSON, and
+// must not be taken for a change.
+func (p payloads) valuesAs(encoding, value bson.RawValue) (map[any]any, error) {
+	values, err := p.values(value)
+	if err != nil || value.Type == encoding.Type {
+		return values, err
+	}
+	again, err := p.encode(&sessions.Session{Values: values, Options: new(sessions.Options)})
+	if err != nil {
+		return values, nil //nolint:nilerr // what this codec does not take, Save will complain of
+	}
+	return p.values(again)
+}

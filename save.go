@@ -207,7 +207,7 @@ func (sv *saving) changed(d *draft, plain bson.RawValue) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("mongostore: the session's values would not come back: %w", err)
 	}
-	b, err := sv.payloads.values(sv.target.plain)
+	b, err := sv.payloads.valuesAs(plain, sv.target.plain)
 	return !sameValues(a, b), err
 }
 
@@ -504,11 +504,11 @@ func (sv *saving) mergeWith(theirs bson.RawValue) (map[any]any, []any, error) {
 		}
 		sv.mine = mine
 	}
-	base, err := sv.payloads.values(sv.origin)
+	base, err := sv.payloads.valuesAs(sv.own, sv.origin)
 	if err != nil {
 		return nil, nil, err
 	}
-	other, err := sv.payloads.values(theirs)
+	other, err := sv.payloads.valuesAs(sv.own, theirs)
 	if err != nil {
 		return nil, nil, err
 	}
