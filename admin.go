@@ -21,15 +21,16 @@ type Record struct {
 	Labels    map[string]string // what Config.Labels said at creation or the last Regenerate
 	CreatedAt time.Time         // or when Regenerate was last saved
 	UpdatedAt time.Time         // the last write, a moved deadline included
-	ExpiresAt time.Time
-	Size      int // of the stored values, in bytes
+	ExpiresAt time.Time         // as stored; a Config.MaxLifetime that is younger than the record may end it before
+	Size      int               // of the stored values, in bytes
 
 	store *Store
 	rec   *record
 }
 
-// Values decodes the values of the record, at each call anew. The error is ErrDecode, or ErrUnavailable if
-// the Sealer did not answer.
+// Values decodes the values of the record, at each call anew, so that they are the caller's; changing them
+// changes nothing that is stored (see Store.Update). It asks the Sealer, if there is one, but not MongoDB. The
+// error is ErrDecode, or ErrUnavailable if the Sealer did not answer.
 func (r Record) Values(ctx context.Context) (map[any]any, error) {
 	if r.rec == nil {
 		return nil, fmt.Errorf("mongostore: %w: the Record is empty", ErrDecode)

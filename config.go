@@ -29,7 +29,8 @@ const (
 const maxPayload = 15 << 20
 
 // Config holds the options of a [Store]. The zero value of every field is its default, so a nil Config
-// is a good one. New and NewMemory copy it: later changes have no effect.
+// is a good one. New, Open and NewMemory copy it: later changes have no effect. They report every field that is
+// out of its bounds.
 //
 // The functions and interfaces in it are called by many requests at once and must be safe for that.
 type Config struct {
@@ -41,11 +42,12 @@ type Config struct {
 	TTL time.Duration
 	// MaxLifetime bounds a session's whole life, counted from its creation or its last Regenerate, however
 	// active it is: the absolute timeout of OWASP. Nothing replaces it. A limit that is introduced or
-	// shortened later holds for the sessions that exist. Default: none.
+	// shortened later holds for the sessions that exist. Default: none. At least a second, at most ten years.
 	MaxLifetime time.Duration
 	// TouchAfter spares writes: a session whose values did not change is written only if that moves its
 	// deadline by at least this much, or by half its lifetime if that is less. A larger value means fewer
-	// writes and an idle timeout that is shorter by up to as much. Default (and least): one second.
+	// writes and an idle timeout that is shorter by up to as much. Default: one second, and less counts as
+	// that. At most ten years.
 	TouchAfter time.Duration
 	// SkipEmpty leaves a new session without values alone: nothing is stored and no cookie is set, so
 	// crawlers and health checks leave no sessions behind. Default: they are stored, as in other stores.
@@ -60,7 +62,8 @@ type Config struct {
 	// so that many processes do not act at once. Default: 10 minutes. At least a second.
 	RemoveInterval time.Duration
 	// NoIndexes keeps New from making and checking indexes; a deploy script calls Store.EnsureIndexes
-	// instead. New then does no I/O, needs no permission for it, and succeeds while MongoDB is down.
+	// instead. New then does no I/O, needs no permission for it, and succeeds while MongoDB is down. It does not
+	// notice a server without TTL indexes either: there, nobody removes under AutoRemoveNative.
 	NoIndexes bool
 
 	// Payload
@@ -68,7 +71,7 @@ type Config struct {
 	// PayloadCodec turns a session's values into what is stored. Default: GobCodec{}.
 	PayloadCodec Codec
 	// MaxBytes bounds the encoded values of one session; Save answers ErrTooLarge beyond it. Default:
-	// 1 MiB (1 << 20). At most 15 MiB, since a MongoDB document ends at 16.
+	// 1 MiB (1 << 20). At least 64, at most 15 MiB, since a MongoDB document ends at 16.
 	MaxBytes int
 	// Sealer encrypts the payload at rest; AESGCM makes one. Records it cannot open are ErrDecode, unsealed
 	// ones too unless AcceptUnsealed. Default: none, so whoever reads the database reads the values.
@@ -78,8 +81,9 @@ type Config struct {
 	// off when TTL has passed. Default: false.
 	AcceptUnsealed bool
 	// UserID names the user a session belongs to, "" for nobody. It is asked at each Save, stored in the
-	// field "user" and indexed. It must only read the session. If it panics, the session keeps its user
-	// and Logger is told. Default: none.
+	// field "user" and indexed. What it is given is a copy of the session, with the values that other requests
+	// stored meanwhile; it must only read it. If it panics, the session keeps its user and Logger is told.
+	// Default: none.
 	UserID func(*sessions.Session) string
 	// Labels are kept with a session in the clear, for a page like "your devices": the user agent, say.
 	// They are taken when a session is created and at Regenerate, from the request of that Save. It must
@@ -118,7 +122,8 @@ type Config struct {
 	// one that was just ended. Default: primary, whatever the client says.
 	ReadPreference *readpref.ReadPref
 	// Timeout bounds a whole load and a whole Save, repetitions included. It takes the place of the
-	// request's own cancellation, so a closed browser tab loses no logout. Default: 5 seconds.
+	// request's own cancellation, so a closed browser tab loses no logout. Default: 5 seconds. At least a
+	// millisecond, at most an hour.
 	Timeout time.Duration
 
 	// Watching
@@ -178,6 +183,15 @@ const (
 	// answers ErrConflict and stores nothing.
 	OnConflictFail
 )
+
+// String returns the constant's name without its prefix.
+func (o OnConflict) String() string {
+	names := [...]string{"Merge", "Overwrite", "Fail"}
+	if o < 0 || int(o) >= len(names) {
+		return fmt.Sprintf("OnConflict(%d)", int(o))
+	}
+	return names[o]
+}
 
 // withDefaults returns a copy of c, which may be nil, with every default filled in.
 func (c *Config) withDefaults() Config {

@@ -251,6 +251,18 @@ func TestAutoRemoveHasNames(t *testing.T) {
 	}
 }
 
+func TestOnConflictHasNames(t *testing.T) {
+	t.Parallel()
+	for value, want := range map[mongostore.OnConflict]string{
+		mongostore.OnConflictMerge: "Merge", mongostore.OnConflictOverwrite: "Overwrite", mongostore.OnConflictFail: "Fail",
+		-1: "OnConflict(-1)", 3: "OnConflict(3)",
+	} {
+		if got := value.String(); got != want {
+			t.Errorf("%d is %q, want %q", int(value), got, want)
+		}
+	}
+}
+
 func TestStoreIsAHandlersSessionStore(t *testing.T) {
 	t.Parallel()
 	store, err := mongostore.NewMemory(nil)

@@ -22,15 +22,17 @@ var (
 	// is no longer known. The error is also a securecookie.Error whose IsDecode is true. The session
 	// beside it is new and safe to save; go on with it and never answer 500.
 	ErrInvalidCookie = errors.New("invalid session cookie")
-	// ErrUnavailable means that MongoDB did not answer, or not with what was asked. Session and cookie
-	// are untouched; answer 503.
+	// ErrUnavailable means that MongoDB or the Sealer did not answer, or refused. Session and cookie are
+	// untouched; answer 503. A refusal may last until somebody acts: missing rights, or a validator on the
+	// collection. The error says which.
 	ErrUnavailable = errors.New("session storage unavailable")
 	// ErrDecode means that the stored session cannot be read: a type that is not registered with gob, a
 	// document edited by hand. The session beside it is new and, until it gets values, Save leaves record
 	// and cookie alone.
 	ErrDecode = errors.New("session record cannot be decoded")
 	// ErrConflict means that another request changed the same key (with OnConflictFail), or that others
-	// kept changing the session for the whole of Config.Timeout. Nothing was stored.
+	// kept changing the session for the whole of Config.Timeout. Nothing was stored. Get the session in a new
+	// request, or by Store.New, and make the change again.
 	ErrConflict = errors.New("session changed by another request")
 	// ErrTooLarge means that the session's values exceed Config.MaxBytes. Nothing was stored.
 	ErrTooLarge = errors.New("session too large")

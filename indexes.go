@@ -32,6 +32,9 @@ const (
 //
 // On a server without TTL indexes it makes a plain one and logs that expired sessions need
 // AutoRemoveInterval there.
+//
+// ErrUnavailable: MongoDB did not answer; try again. An error without a sentinel, a missing right or an index
+// in the way, says what to do. ctx alone bounds it.
 func (s *Store) EnsureIndexes(ctx context.Context) error {
 	_, err := s.ensureIndexes(ctx)
 	return err

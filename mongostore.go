@@ -48,11 +48,18 @@ var _ sessions.Store = (*Store)(nil)
 
 // New returns a Store that keeps its sessions in coll, a collection of its own. It checks keys and config,
 // creates or repairs the indexes unless Config.NoIndexes is set, and starts removing expired sessions if
-// the server does not; ctx bounds that and is not kept. A nil cfg means the defaults.
+// the server does not; ctx bounds that and is not kept. A nil cfg means the defaults. With
+// context.Background a server that is down is waited for as long as the driver does, by default for a
+// minute: 30 seconds (serverSelectionTimeoutMS) for each of two commands.
 //
 // Keys come in pairs, an authentication key of 32 or 64 random bytes and an encryption key of 16, 24 or 32,
 // or nil for none. The first pair makes cookies, every pair reads them. To replace a key without
-// encryption: New(ctx, coll, nil, newKey, nil, oldKey, nil).
+// encryption: New(ctx, coll, nil, newKey, nil, oldKey, nil). How long or random an authentication key is, is
+// not checked: what lets a browser in is the cookie's secret of 130 random bits, and the signature is a
+// second line. Under Config.PlainIDs too the id is as random.
+//
+// ErrUnavailable: MongoDB did not answer. What else is wrong, in the configuration, the keys or the indexes,
+// the error names, and no sentinel stands for it: it takes a change and not a second try.
 //
 // Call Close to stop the removal; coll's client stays yours to disconnect. A New that fails leaves nothing
 // behind and can be called again.
@@ -142,7 +149,8 @@ func newOn(ctx context.Context, coll *mongo.Collection, cfg *Config, keyPairs []
 
 // NewMemory returns a Store that keeps its sessions in the process, for tests and demos. All but what
 // only MongoDB does is as in a Store made by New, and it works inside a testing/synctest bubble. Without
-// keys it makes a random one.
+// keys it makes a random one. Its errors are those of the configuration. With AutoRemoveInterval it has a
+// goroutine, which Close stops; otherwise it can be left to the garbage collector.
 func NewMemory(cfg *Config, keyPairs ...[]byte) (*Store, error) {
 	if len(keyPairs) == 0 && (cfg == nil || len(cfg.CookieCodecs) == 0) {
 		key := make([]byte, 32)
@@ -240,9 +248,12 @@ func (s *Store) New(r *http.Request, name string) (*sessions.Session, error) {
 // are in session.Values afterwards. The cookie is set only if this Save wrote the record.
 //
 // ErrNotFound: the session has ended since it was loaded, or another request renewed it; nothing is stored.
-// ErrConflict, ErrTooLarge: as they say. ErrUnavailable: MongoDB did not answer; if the error is of a write
-// concern, the session is stored and the cookie set all the same. The values are as they were after an error,
-// and Save may be called again.
+// ErrConflict, ErrTooLarge: as they say. ErrDecode: another request stored what this process cannot read.
+// ErrUnavailable: MongoDB or the Sealer did not answer, or refused; if the error is of a write concern, the
+// session is stored and the cookie set all the same. Errors without a sentinel are the program's: values that
+// cannot be encoded (the error names the key), an invalid cookie name, a cookie that does not encode, a session
+// that is another store's or a copy, an ID that was changed. The values are as they were after an error, and
+// Save may be called again.
 func (s *Store) Save(r *http.Request, w http.ResponseWriter, session *sessions.Session) error {
 	st, err := s.stateOf(session)
 	if err != nil {
@@ -299,7 +310,9 @@ func (s *Store) optionsOf(session *sessions.Session, st *state) sessions.Options
 }
 
 // MaxAge sets Options.MaxAge, in seconds: the default for sessions whose own MaxAge the application does
-// not set. 0 means cookies that end with the browser. Call it before the first request.
+// not set. 0 means cookies that end with the browser; with a negative age every Save is a logout. It puts a
+// changed copy in the place of Options, so a pointer to the old ones is of no use afterwards. Call it before
+// the first request.
 func (s *Store) MaxAge(age int) {
 	options := s.defaultOptions()
 	options.MaxAge = age
@@ -311,7 +324,9 @@ func (s *Store) MaxAge(age int) {
 // session fixation (OWASP: renew the session ID after any privilege level change).
 //
 // MaxLifetime counts anew from then on, so do not call it from a timer. session.ID, which is a name and not
-// a secret, stays as it is.
+// a secret, stays as it is; under Config.PlainIDs it is the secret, and another one after that Save.
+//
+// For a session of another store, or a copy, it does nothing, and Save of that fails if it has an ID.
 func (s *Store) Regenerate(session *sessions.Session) {
 	if st := s.states.get(session); st != nil {
 		st.mu.Lock()
@@ -322,7 +337,8 @@ func (s *Store) Regenerate(session *sessions.Session) {
 
 // KeepAlive returns a middleware that saves the session of this name, if the request brought one, before
 // the handler runs: so that its lifetime counts from the last request, not from the last change. It costs a
-// write only every Config.TouchAfter. Errors are left for the handler, which sees them from its own Get.
+// write only every Config.TouchAfter. Errors are left for the handler, which sees those of loading from its own
+// Get; that of KeepAlive's Save is dropped, since the session is as good as before.
 func (s *Store) KeepAlive(name string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -53,7 +53,8 @@ func (l *removal) run(ctx context.Context, s *Store) {
 
 // RemoveExpired deletes the sessions that expired a minute ago or more, in batches, and returns how many.
 // It is for AutoRemoveDisabled, called from cron; running it beside another removal is harmless. Each
-// batch takes Config.Timeout at most; ctx bounds the whole. Errors are ErrUnavailable.
+// batch takes Config.Timeout at most; ctx bounds the whole. Errors are ErrUnavailable, and removed counts
+// what was deleted before.
 func (s *Store) RemoveExpired(ctx context.Context) (removed int64, err error) {
 	done := s.watch(ctx)
 	until := s.now().Add(-removalGrace)

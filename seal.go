@@ -20,7 +20,9 @@ import (
 // data. Any other error of either method counts as an outage, ErrUnavailable. A Sealer that asks a key
 // service should honour ctx, which ends with Config.Timeout.
 type Sealer interface {
+	// Seal encrypts plaintext so that Open, given the same additional, returns it.
 	Seal(ctx context.Context, plaintext, additional []byte) ([]byte, error)
+	// Open returns what Seal was given.
 	Open(ctx context.Context, sealed, additional []byte) ([]byte, error)
 }
 
