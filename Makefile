@@ -38,8 +38,14 @@ test-ferretdb: server ## the store's tests on an embedded FerretDB
 	@unset MONGOSTORE_TEST_SERVER; \
 	$(call reported,cd example && $(GO) run ./cmd/ferretdb -- sh -c 'cd .. && $(GOTEST) .')
 
-test-modules: ## the tests of the modules in folders
-	@$(call each,$(MODULES),$(GOTEST) ./...)
+test-modules: ## the tests of the modules in folders, but for the acceptance tests
+	@$(call each,$(filter-out acceptance,$(MODULES)),$(GOTEST) ./...)
+
+acceptance: server ## histories beside a model, DNS, a backlog: 2 minutes, at full size (MONGOSTORE_LONG=1) 10
+	@$(call reported,cd acceptance && $(GOTEST) -timeout $(if $(MONGOSTORE_LONG),60m,15m) ./...)
+
+planted: server ## plant known mistakes in a copy of the store, and see that the histories notice
+	@cd acceptance && $(GO) run ./cmd/planted
 
 cover: server ## print the test coverage of the store; fail under 90 %
 	@$(call reported,$(GOTEST) -coverprofile=coverage.out .)
@@ -80,4 +86,4 @@ clean: ## remove what the other targets left
 	@rm -rf .cache coverage.out
 
 .PHONY: help test test-replicaset test-docker test-ferretdb test-modules cover lint vet fmt fmt-check docs fuzz \
-	demo check server clean
+	demo check server clean acceptance planted

@@ -120,7 +120,7 @@ func (s *Store) checkUser(userID string) error {
 }
 
 func (s *Store) alive() alive {
-	a := alive{now: s.now()}
+	a := alive{now: s.now(), plain: s.cfg.PlainIDs}
 	if s.lifetimes.max > 0 {
 		a.createdAfter = a.now.Add(-s.lifetimes.max)
 	}

@@ -174,9 +174,19 @@ func TestR01ADamagedPayloadIsErrDecodeAndNothingPanics(t *testing.T) {
 	id := b.load(t, store).ID
 	whole := p.mustDocument(id)["session"].(bson.Binary).Data
 
-	damaged := []any{"text", bson.A{}, nil, 1, bson.Binary{}, bson.Binary{Subtype: 2, Data: whole},
-		bson.Binary{Subtype: 0x80, Data: whole}, bson.Binary{Data: unhashable(t)}, bson.Binary{Data: gobOf(t, map[string]int{"a": 1})},
-		bson.Binary{Data: gobOf(t, 1)}, bson.Binary{Data: bytes.Repeat([]byte{0xff}, 64)}, bson.Binary{Data: bytes.Repeat([]byte{0x7f}, 64)}}
+	damaged := []any{
+		"text",
+		bson.A{},
+		nil, 1,
+		bson.Binary{},
+		bson.Binary{Subtype: 2, Data: whole},
+		bson.Binary{Subtype: 0x80, Data: whole},
+		bson.Binary{Data: unhashable(t)},
+		bson.Binary{Data: gobOf(t, map[string]int{"a": 1})},
+		bson.Binary{Data: gobOf(t, 1)},
+		bson.Binary{Data: bytes.Repeat([]byte{0xff}, 64)},
+		bson.Binary{Data: bytes.Repeat([]byte{0x7f}, 64)},
+	}
 	for cut := 0; cut < len(whole); cut += 7 {
 		damaged = append(damaged, bson.Binary{Data: whole[:cut]})
 	}

@@ -2,7 +2,6 @@ package mongostore_test
 
 import (
 	"errors"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -273,5 +272,4 @@ func TestStoreIsAHandlersSessionStore(t *testing.T) {
 	if v.Store() != store {
 		t.Error("session.Store() is not the store") // echo reaches it so
 	}
-	var _ http.Handler = store.KeepAlive(name)(http.NotFoundHandler())
 }

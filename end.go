@@ -9,6 +9,19 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
+// refuse is a Save of a session that is not this store's. It writes nothing, but who logs out is logged out:
+// the cookie is expired, and what the request's cookies prove ends.
+func (s *Store) refuse(r *http.Request, w http.ResponseWriter, session *sessions.Session, refusal error) error {
+	if session == nil || session.Options == nil || session.Options.MaxAge >= 0 || !validCookieName(session.Name()) {
+		return refusal
+	}
+	ctx, cancel := s.saveContext(r, new(state))
+	defer cancel()
+	copied := *session
+	copied.Values = nil
+	return errors.Join(refusal, s.end(ctx, r, w, &copied, new(state), *session.Options))
+}
+
 // end deletes the session: the record of this session and of every cookie in the request that proves one.
 // The cookie is expired first, whatever becomes of the rest, and the session object becomes a new one.
 func (s *Store) end(ctx context.Context, r *http.Request, w http.ResponseWriter, session *sessions.Session, st *state, options sessions.Options) error {
@@ -16,6 +29,7 @@ func (s *Store) end(ctx context.Context, r *http.Request, w http.ResponseWriter,
 	options.Path = orDefault(options.Path, defaults.Path)
 	options.Domain = orDefault(options.Domain, defaults.Domain)
 	options.MaxAge = -1
+	cookies, unnamed := s.cookiesOf(r, w, session.Name())
 	setCookie(w, session.Name(), "", options)
 
 	done := s.watch(ctx)
@@ -23,7 +37,10 @@ func (s *Store) end(ctx context.Context, r *http.Request, w http.ResponseWriter,
 	if st.base != nil {
 		e = eventOf(OpDestroy, &st.base.record, nil)
 	}
-	deleted := s.deleteAll(ctx, r, session.Name(), st, &e)
+	deleted := s.deleteAll(ctx, cookies, st, &e)
+	if err := errors.Join(unnamed, s.logoutPrevious(r, session.Name(), st.taken)); err != nil {
+		deleted, e.Err = false, errors.Join(e.Err, err)
+	}
 	if deleted {
 		session.ID, session.IsNew = "", true
 		clear(session.Values)
@@ -35,10 +52,27 @@ func (s *Store) end(ctx context.Context, r *http.Request, w http.ResponseWriter,
 	return e.Err
 }
 
-// deleteAll deletes the records of a session and of the cookies beside it, and ends it in Config.Previous. By
-// the id alone if the secret was proven, since a logout wins over a renewal at the same time; else by id and
-// token. Deleted may be true beside the error of a write concern.
-func (s *Store) deleteAll(ctx context.Context, r *http.Request, name string, st *state, e *Event) (deleted bool) {
+// cookiesOf returns the sessions that the cookies of a request prove, and those that an earlier Save of another
+// object has set a cookie for in the same response. The error is Config.TransformID's.
+func (s *Store) cookiesOf(r *http.Request, w http.ResponseWriter, name string) ([]presented, error) {
+	cookies, err := s.presentedBy(r, name)
+	for _, cookie := range (&http.Response{Header: w.Header()}).Cookies() {
+		if cookie.Name != name || cookie.Value == "" {
+			continue
+		}
+		if c, ok, err := s.decodeCookie(name, cookie.Value); ok && err == nil {
+			cookies = append(cookies, c)
+		}
+	}
+	if !errors.Is(err, errTransformID) {
+		err = nil // what does not verify proves nothing
+	}
+	return cookies, err
+}
+
+// deleteAll deletes the records of a session and of the cookies beside it. By the id alone if the secret was
+// proven, since a logout wins over a renewal at the same time; else by id and token. Deleted may be true beside the error of a write concern.
+func (s *Store) deleteAll(ctx context.Context, cookies []presented, st *state, e *Event) (deleted bool) {
 	deleted = true
 	done := map[string]bool{"": true} // by id, or by id and token
 	remove := func(id string, token []byte) {
@@ -64,16 +98,9 @@ func (s *Store) deleteAll(ctx context.Context, r *http.Request, name string, st 
 		remove(st.next.id, st.next.proof())
 	}
 	remove(st.cookie.id, st.cookie.proof())
-	others, unnamed := s.presentedBy(r, name)
-	for _, c := range others {
+	for _, c := range cookies {
 		remove(c.id, c.proof())
 	}
 	e.Err = unavailable(e.Err)
-	if errors.Is(unnamed, errTransformID) {
-		deleted, e.Err = false, errors.Join(e.Err, unnamed)
-	}
-	if err := s.endPrevious(r, st.taken); err != nil {
-		deleted, e.Err = false, errors.Join(e.Err, err)
-	}
 	return deleted
 }

@@ -35,8 +35,8 @@ func wantOnly(t *testing.T, what string, err, want error) {
 		return
 	}
 	for _, sentinel := range sentinels {
-		if errors.Is(err, sentinel) != (sentinel == want) {
-			t.Errorf("%s: errors.Is(%v, %v) is %v", what, err, sentinel, errors.Is(err, sentinel))
+		if is := errors.Is(err, sentinel); is != errors.Is(want, sentinel) {
+			t.Errorf("%s: errors.Is(%v, %v) is %v", what, err, sentinel, is)
 		}
 	}
 }

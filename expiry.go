@@ -40,8 +40,16 @@ func (l lifetimes) live(rec *record, now time.Time) bool {
 
 // outlived reports whether a record is past the absolute limit, which its deadline need not tell if the
 // limit is younger than the record.
+// A split token's record that lost its birth date counts as past it; one that Express made never had one, and
+// gets it at its first write here.
 func (l lifetimes) outlived(rec *record, now time.Time) bool {
-	return l.max > 0 && !rec.createdAt.IsZero() && !rec.createdAt.Add(l.max).After(now)
+	switch {
+	case l.max == 0:
+		return false
+	case rec.createdAt.IsZero():
+		return rec.token != nil
+	}
+	return !rec.createdAt.Add(l.max).After(now)
 }
 
 // worthTouching reports whether a session that did not change should be written to move its deadline from

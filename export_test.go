@@ -17,6 +17,9 @@ func SetClock(s *Store, now func() time.Time) {
 	s.now = func() time.Time { return now().UTC().Truncate(time.Millisecond) }
 }
 
+// StartRemoval starts the removal that New starts for AutoRemoveInterval, after SetClock.
+func StartRemoval(s *Store) { s.removal.start(s) }
+
 // ShareMemory makes a Store of NewMemory keep its sessions where another one does, like a second process.
 func ShareMemory(s, with *Store) { s.backend = with.backend }
 

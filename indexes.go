@@ -83,15 +83,31 @@ func (c *collection) ensureIndex(ctx context.Context, field string, opts *option
 	if !hasCode(err, codeIndexOptionsConflict, codeIndexKeySpecsConflict) {
 		return err
 	}
-	if _, found, listErr := c.indexOn(ctx, field); listErr != nil || found {
+	existing, found, listErr := c.indexOn(ctx, field)
+	switch {
+	case listErr != nil:
 		return listErr
+	case found && existing.partial():
+		return c.notWhole(existing)
+	case found:
+		return nil
 	}
 	return c.inTheWay(err, field)
 }
 
+// notWhole tells of an index that does not cover every document.
+func (c *collection) notWhole(existing index) error {
+	return fmt.Errorf("index %q does not cover every document; drop it: %s", existing.Name, c.dropIndex(existing.Name))
+}
+
+// dropIndex is the command for mongosh that drops an index, whatever the collection is called.
+func (c *collection) dropIndex(name string) string {
+	return fmt.Sprintf("db.getCollection(%q).dropIndex(%q)", c.Name(), name)
+}
+
 // inTheWay says which index has the name of the one on field, but not its key.
 func (c *collection) inTheWay(err error, field string) error {
-	return fmt.Errorf("%w; drop the index that is in the way: db.%s.dropIndex(%q)", err, c.Name(), field+"_1")
+	return fmt.Errorf("%w; drop the index that is in the way: %s", err, c.dropIndex(field+"_1"))
 }
 
 // ensureTTL makes the TTL index, or turns an index on expires that has other options into one.
@@ -109,7 +125,7 @@ func (c *collection) ensureTTL(ctx context.Context) error {
 	case existing.isTTL():
 		return nil
 	case existing.partial():
-		return fmt.Errorf("index %q on expires does not cover every document; drop it: db.%s.dropIndex(%q)", existing.Name, c.Name(), existing.Name)
+		return c.notWhole(existing)
 	}
 	repaired := c.retry(ctx, func() error {
 		return c.Database().RunCommand(ctx, bson.D{
@@ -118,8 +134,8 @@ func (c *collection) ensureTTL(ctx context.Context) error {
 		}).Err()
 	})
 	if repaired != nil {
-		return fmt.Errorf("index %q exists with other options and could not be changed: %w; to do it by hand: db.%s.dropIndex(%q)",
-			existing.Name, repaired, c.Name(), existing.Name)
+		return fmt.Errorf("index %q exists with other options and could not be changed: %w; to do it by hand: %s",
+			existing.Name, repaired, c.dropIndex(existing.Name))
 	}
 	return nil
 }

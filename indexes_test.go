@@ -509,3 +509,12 @@ func mongoCode(err error, code int) bool {
 	var se mongo.ServerError
 	return errors.As(err, &se) && se.HasErrorCode(code)
 }
+
+func TestR18PartialIndexOnExpiresIsNoIndexToRemoveBy(t *testing.T) {
+	t.Parallel()
+	p := onMongoDB(t, ttlServer(t))
+	makeIndex(t, p.coll, onExpires(bson.E{Key: "name", Value: "expires_1"},
+		bson.E{Key: "partialFilterExpression", Value: bson.D{{Key: "user", Value: "alice"}}}))
+	_, err := p.open(&mongostore.Config{AutoRemove: mongostore.AutoRemoveDisabled})
+	wantText(t, err, `dropIndex("expires_1")`)
+}

@@ -33,9 +33,9 @@ func (s *Store) load(r *http.Request, session *sessions.Session, st *state) erro
 	if err == nil {
 		err = s.loadFirst(ctx, cookies, session, st)
 	}
-	if s.cfg.Previous != nil && !recognised(cookies) && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalidCookie)) {
-		if s.takeOver(r, session, st) {
-			err = nil
+	if s.cfg.Previous != nil && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalidCookie)) {
+		if taken, failed := s.takeOver(r, session, st); taken || failed != nil {
+			err = failed
 		}
 	}
 	e := Event{Op: OpLoad, Name: name, Err: err}
@@ -50,16 +50,6 @@ func (s *Store) load(r *http.Request, session *sessions.Session, st *state) erro
 		st.failed = err
 	}
 	return err
-}
-
-// recognised reports whether any of the cookies is of a form that only this store makes.
-func recognised(cookies []presented) bool {
-	for _, c := range cookies {
-		if c.secret != "" {
-			return true
-		}
-	}
-	return false
 }
 
 // loadFirst fills session from the first of the cookies whose record is live. What one cannot decode

@@ -108,7 +108,7 @@ func (m *memory) prolong(_ context.Context, id string, now, expires time.Time) (
 }
 
 func (a alive) fits(rec *record) bool {
-	return rec.expires.After(a.now) && (rec.createdAt.IsZero() || rec.createdAt.After(a.createdAfter))
+	return rec.expires.After(a.now) && (a.plain && rec.createdAt.IsZero() || rec.createdAt.After(a.createdAfter))
 }
 
 func (m *memory) count(_ context.Context, alive alive) (n int64, err error) {

@@ -257,7 +257,7 @@ func (s *Store) New(r *http.Request, name string) (*sessions.Session, error) {
 func (s *Store) Save(r *http.Request, w http.ResponseWriter, session *sessions.Session) error {
 	st, err := s.stateOf(session)
 	if err != nil {
-		return err
+		return s.refuse(r, w, session, err)
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()

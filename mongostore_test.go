@@ -471,7 +471,7 @@ func TestR04EveryOptionReachesTheCookie(t *testing.T) {
 		v := new(browser).load(t, store)
 		v.Options = new(sessions.Options)
 		v.saved(t)
-		if got := optionsOf(v.wantCookie(t)); got != *new(sessions.Options) {
+		if got := optionsOf(v.wantCookie(t)); got != (sessions.Options{}) {
 			t.Errorf("the cookie has %+v, want no attributes", got)
 		}
 	})
@@ -1130,6 +1130,25 @@ func TestRecordValuesBelongToTheCaller(t *testing.T) {
 	})
 }
 
+func TestASessionKeepsItsUserIfUserIDPanics(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, p *place) {
+		b := start(t, p.store(&mongostore.Config{UserID: userID}), map[any]any{"user": "ann"})
+		log := new(journal)
+		panics := func(s *sessions.Session) string { panic(s.Values["n"]) }
+		store := p.store(&mongostore.Config{UserID: panics, Logger: log.logger()})
+		v := b.load(t, store)
+		v.Values["n"] = hush
+		v.saved(t)
+		if rec, _ := store.Record(v.Session); rec.UserID != "ann" {
+			t.Errorf("the user became %q", rec.UserID)
+		}
+		if text := log.String(); !strings.Contains(text, "UserID panicked") || strings.Contains(text, hush) {
+			t.Errorf("the log says: %s", text)
+		}
+	})
+}
+
 func TestRegenerateTakesEffectOnlyByASave(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, p *place) {
@@ -1464,6 +1483,37 @@ func TestR15CloseLeavesNoGoroutine(t *testing.T) {
 		if err := store.Close(); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+func TestR15CloseWaitsForARemovalUnderWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store, err := mongostore.NewMemory(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entered, release := make(chan struct{}), make(chan struct{})
+		mongostore.SetClock(store, func() time.Time { // the removal asks for the time first
+			close(entered)
+			<-release
+			return time.Now()
+		})
+		mongostore.StartRemoval(store)
+		<-entered
+		closed := make(chan struct{})
+		go func() {
+			_ = store.Close()
+			close(closed)
+		}()
+		synctest.Wait()
+		select {
+		case <-closed:
+			t.Error("Close returned while a removal was under way")
+		default:
+		}
+		close(release)
+		<-closed
 	})
 }
 

@@ -96,7 +96,7 @@ func (s *Store) userOf(session *sessions.Session, before string) string {
 	}
 	user, err := guarded(func() (string, error) { return s.cfg.UserID(session), nil })
 	if err != nil {
-		s.cfg.Logger.Error("mongostore: Config.UserID failed; the session keeps its user", "error", err)
+		s.cfg.Logger.Error("mongostore: Config.UserID panicked; the session keeps its user", "error", err)
 		return before
 	}
 	return user

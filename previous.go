@@ -17,15 +17,16 @@ import (
 type taken struct {
 	session *sessions.Session
 	origin  bson.RawValue // its values as they were taken over
+	request *http.Request // which brought its cookie; Save may be given another
 }
 
 // takeOver fills session from Config.Previous. If that does not know it either, session becomes a quiet
 // stand-in: a request on its way while another one took the session over must not replace its cookie.
-func (s *Store) takeOver(r *http.Request, session *sessions.Session, st *state) bool {
-	previous, ok := s.fromPrevious(r, session.Name())
-	if !ok {
-		st.quiet = true
-		return false
+func (s *Store) takeOver(r *http.Request, session *sessions.Session, st *state) (bool, error) {
+	previous, err := s.fromPrevious(r, session.Name())
+	if previous == nil {
+		st.quiet = err == nil
+		return false, err
 	}
 	maps.Copy(session.Values, previous.Values)
 	origin, err := s.payloads.encode(session)
@@ -33,15 +34,23 @@ func (s *Store) takeOver(r *http.Request, session *sessions.Session, st *state) 
 		origin = bson.RawValue{} // Save says what is wrong with the values
 	}
 	session.IsNew = false
-	st.taken = &taken{previous, origin}
+	st.taken = &taken{previous, origin, r}
 	st.next = s.derivedCredentials(r.CookiesNamed(session.Name())[0].Value)
-	return true
+	return true, nil
 }
 
-// fromPrevious asks Config.Previous for the session of a request. Stores there are that return nil or panic.
-func (s *Store) fromPrevious(r *http.Request, name string) (*sessions.Session, bool) {
+// fromPrevious asks Config.Previous for the session of a request; nil if it has none. Stores there are that
+// return nil or panic, and most answer for a session that has ended with an error of their own: only
+// ErrUnavailable tells of an outage.
+func (s *Store) fromPrevious(r *http.Request, name string) (*sessions.Session, error) {
 	session, err := guarded(func() (*sessions.Session, error) { return s.cfg.Previous.New(r, name) })
-	return session, err == nil && session != nil && !session.IsNew
+	switch {
+	case errors.Is(err, ErrUnavailable):
+		return nil, fmt.Errorf("mongostore: Config.Previous: %w", err)
+	case err != nil, session == nil, session.IsNew:
+		return nil, nil
+	}
+	return session, nil
 }
 
 // derivedCredentials are made from the old cookie, so that the several requests of a page that take the same
@@ -73,8 +82,8 @@ func (sv *saving) settleTaken(ctx context.Context) error {
 	if st.renew {
 		st.next = credentials{}
 	}
-	if _, ok := sv.fromPrevious(sv.r, sv.session.Name()); ok || len(st.attempts) > 0 {
-		return nil
+	if session, err := sv.fromPrevious(st.taken.request, sv.session.Name()); session != nil || err != nil || len(st.attempts) > 0 {
+		return err
 	}
 	rec, err := sv.backend.find(ctx, st.next.id)
 	switch {
@@ -88,6 +97,25 @@ func (sv *saving) settleTaken(ctx context.Context) error {
 	return sv.reconcile(ctx, rec)
 }
 
+// late lets an unchanged Save be quiet about a session that was taken over and has ended since, as it is about
+// any other session.
+func (sv *saving) late(err error) error {
+	if sv.state.taken == nil || sv.state.renew || !errors.Is(err, errEnded) || sv.options.MaxAge != sv.state.handed.MaxAge {
+		return err
+	}
+	own, encodeErr := sv.payloads.encode(sv.copied(sv.outline()))
+	if encodeErr != nil {
+		return err
+	}
+	is, isErr := sv.payloads.values(own)
+	was, wasErr := sv.payloads.values(sv.state.taken.origin)
+	if isErr != nil || wasErr != nil || !sameValues(is, was) {
+		return err
+	}
+	sv.event.Err = err
+	return nil
+}
+
 // join reports whether rec is the session that this request took over, stored by another request.
 func (sv *saving) join(rec *record) bool {
 	st := sv.state
@@ -98,8 +126,21 @@ func (sv *saving) join(rec *record) bool {
 	return true
 }
 
+// logoutPrevious ends in Config.Previous the session that was taken over or, if the load did not get so far or
+// found another one, that of the request's cookies.
+func (s *Store) logoutPrevious(r *http.Request, name string, t *taken) error {
+	if t == nil && s.cfg.Previous != nil && len(r.CookiesNamed(name)) > 0 {
+		session, err := s.fromPrevious(r, name)
+		if session == nil {
+			return err
+		}
+		t = &taken{session: session, request: r}
+	}
+	return s.endPrevious(t)
+}
+
 // endPrevious ends in Config.Previous a session that is stored here or logged out.
-func (s *Store) endPrevious(r *http.Request, t *taken) error {
+func (s *Store) endPrevious(t *taken) error {
 	if t == nil {
 		return nil
 	}
@@ -110,7 +151,7 @@ func (s *Store) endPrevious(r *http.Request, t *taken) error {
 	options.MaxAge = -1
 	t.session.Options = &options
 	_, err := guarded(func() (struct{}, error) {
-		return struct{}{}, s.cfg.Previous.Save(r, &discarded{header: make(http.Header)}, t.session)
+		return struct{}{}, s.cfg.Previous.Save(t.request, &discarded{header: make(http.Header)}, t.session)
 	})
 	if err != nil {
 		return fmt.Errorf("mongostore: ending the session in Config.Previous: %w", err)

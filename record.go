@@ -81,6 +81,7 @@ type backend interface {
 type alive struct {
 	now          time.Time
 	createdAfter time.Time // zero without a MaxLifetime
+	plain        bool      // there are plain ids
 }
 
 // newVersion returns a random tag, which is not 0.
@@ -199,9 +200,12 @@ func matchedAnyway(err error) bool {
 
 func (a alive) filter() bson.D {
 	filter := bson.D{{Key: "expires", Value: bson.D{{Key: "$gt", Value: a.now}}}}
-	if !a.createdAfter.IsZero() {
-		// A record that Express made has no createdAt, and no limit.
+	switch {
+	case a.createdAfter.IsZero():
+	case a.plain: // a record that Express made has no createdAt, and no limit
 		filter = append(filter, bson.E{Key: "createdAt", Value: bson.D{{Key: "$not", Value: bson.D{{Key: "$lte", Value: a.createdAfter}}}}})
+	default:
+		filter = append(filter, bson.E{Key: "createdAt", Value: bson.D{{Key: "$gt", Value: a.createdAfter}}})
 	}
 	return filter
 }

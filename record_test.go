@@ -350,3 +350,41 @@ func FuzzCookie(f *testing.F) {
 		}
 	})
 }
+
+func TestR12CountAgreesWithLoadsAboutEditedDocuments(t *testing.T) {
+	t.Parallel()
+	for what, update := range map[string]bson.D{
+		"no createdAt":    unset("createdAt"),
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			p := onMongoDB(t, mongotest.Shared(t))
+			store := p.store(&mongostore.Config{MaxLifetime: 24 * time.Hour})
+			b := start(t, store, nil)
+			edit(t, p.coll, b.load(t, store).ID, update)
+			var want int64
+			if !b.load(t, store).IsNew {
+				want = 1
+			}
+			wantCount(t, store, want)
+		})
+	}
+}
+
+func TestR16SessionWithoutCreatedAtDoesNotEscapeMaxLifetime(t *testing.T) {
+	t.Parallel()
+	p := onMongoDB(t, mongotest.Shared(t))
+	store := p.store(&mongostore.Config{MaxLifetime: 24 * time.Hour})
+	b := start(t, store, map[any]any{"n": 0})
+	edit(t, p.coll, b.load(t, store).ID, unset("createdAt"))
+	for n := range 72 {
+		p.clock.Advance(time.Hour)
+		v := b.load(t, store)
+		if v.IsNew {
+			return
+		}
+		v.Values["n"] = n
+		v.saved(t)
+	}
+	t.Error("it is alive after three days")
+}

@@ -60,10 +60,10 @@ func (sv *saving) save(ctx context.Context) (*draft, error) {
 		}
 	}()
 	if err := sv.settle(ctx); err != nil {
-		return nil, err
+		return nil, sv.failed(sv.outline(), err)
 	}
 	if err := sv.settleTaken(ctx); err != nil {
-		return nil, err
+		return nil, sv.late(sv.failed(sv.outline(), err))
 	}
 	for {
 		d, err := sv.draft(ctx)
@@ -84,7 +84,7 @@ func (sv *saving) save(ctx context.Context) (*draft, error) {
 			return nil, explain(ctx, sv.misses, err)
 		}
 		if err := sv.refresh(ctx, d.id); err != nil {
-			return nil, explain(ctx, sv.misses, err)
+			return nil, sv.late(explain(ctx, sv.misses, err))
 		}
 	}
 }
@@ -197,6 +197,9 @@ func (sv *saving) renewCredentials(d *draft) (err error) {
 // in stored form, and only if their encodings differ.
 func (sv *saving) changed(d *draft, plain bson.RawValue) (bool, error) {
 	was, is := sv.target.maxAge, d.record.maxAge
+	if sv.target.createdAt.IsZero() && sv.lifetimes.max > 0 { // from now on, its age counts
+		return true, nil
+	}
 	if d.user != sv.target.user || (was == nil) != (is == nil) || was != nil && *was != *is {
 		return true, nil
 	}
@@ -371,6 +374,8 @@ func (sv *saving) refresh(ctx context.Context, id string) error {
 	switch {
 	case sv.target == nil && sv.join(rec):
 		return sv.reconcile(ctx, rec)
+	case sv.target == nil && sv.state.taken != nil && !sv.state.renew:
+		return errEnded // of the session that both took over, one was renewed
 	case sv.target == nil: // the id is another's
 		sv.state.next = credentials{}
 		return nil
@@ -541,7 +546,7 @@ func (sv *saving) commit(d *draft) {
 		id: session.ID, base: &base, cookie: d.cred, proven: true, handed: handed,
 		stale: st.stale && d.cookie == "",
 	}
-	if err := sv.endPrevious(sv.r, took); err != nil {
+	if err := sv.endPrevious(took); err != nil {
 		sv.cfg.Logger.Warn("mongostore: a session that was taken over goes on where it came from", "id", publicID(&base.record), "error", err)
 	}
 }

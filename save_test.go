@@ -736,3 +736,44 @@ func TestR13TheLastWriteOfManyLostOnesCounts(t *testing.T) {
 	v.saved(t)
 	b.wantValues(t, l.sure, map[any]any{"n": 2, "0": 0, "1": 1, "2": 2})
 }
+
+func TestR05AnotherObjectEndsWhatThisResponseStored(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, p *place) {
+		store := p.store(nil)
+		v := new(browser).load(t, store)
+		other, err := store.New(v.r, name) // as goth does it: one object saves, another one ends
+		wantErr(t, err, nil)
+		v.Values["state"] = "x"
+		v.saved(t)
+		other.Options.MaxAge = -1
+		wantErr(t, other.Save(v.r, v.w), nil)
+		if n := p.count(); n != 0 {
+			t.Errorf("%d sessions are stored", n)
+		}
+		if c := v.cookie(t); c == nil || c.MaxAge >= 0 {
+			t.Errorf("the cookie is %v, want it expired", c)
+		}
+	})
+}
+
+func TestR05LoggingOutByACopyWorksAndSaysThatItIsOne(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, p *place) {
+		store := p.store(nil)
+		b := start(t, store, map[any]any{"user": "ada"})
+		v := b.load(t, store)
+		copied := *v.Session
+		copied.Options = &sessions.Options{MaxAge: -1}
+		if err := copied.Save(v.r, v.w); err == nil {
+			t.Error("Save of a copy reports nothing")
+		}
+		if c := v.cookie(t); c == nil || c.MaxAge >= 0 {
+			t.Errorf("the cookie is %v, want it expired", c)
+		}
+		b.wantGone(t, store)
+		if len(v.Values) != 1 {
+			t.Error("the original lost its values")
+		}
+	})
+}

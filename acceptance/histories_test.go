@@ -70,6 +70,7 @@ const day = 24 * time.Hour
 // on one collection, and a model of them side by side. Each kind of
 // configuration runs as many as -rapid.checks says; 10,000 in all in a full run.
 func TestHistories(t *testing.T) {
+	t.Parallel()
 	t.Cleanup(func() {
 		t.Logf("%d histories of %d steps, %d saves, %d races; %d times two requests read the same flashes and both added some",
 			stats.histories.Load(), stats.steps.Load(), stats.saves.Load(), stats.races.Load(), stats.lost.Load())
@@ -101,12 +102,12 @@ func TestHistoriesOverTime(t *testing.T) {
 			k.rules.slack = 100 * time.Millisecond // those that conflict wait for each other
 			rapid.Check(t, func(rt *rapid.T) {
 				history := steps().Draw(rt, "history")
-				inBubble(t, func(ctx context.Context) {
+				inBubble(t, func(t *testing.T) {
 					store, err := mongostore.NewMemory(&k.config, signingKey, encryptionKey)
 					if err != nil {
 						rt.Fatal(err)
 					}
-					newWorld(ctx, rt, inMemory{store}, []*mongostore.Store{store}, k.rules).run(history)
+					newWorld(t.Context(), rt, inMemory{store}, []*mongostore.Store{store}, k.rules).run(history)
 				})
 			})
 		})
@@ -115,12 +116,12 @@ func TestHistoriesOverTime(t *testing.T) {
 
 // inBubble runs f where time goes by when all wait for it. Rapid ends a test by
 // a panic, which has to come out again.
-func inBubble(t *testing.T, f func(context.Context)) {
+func inBubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	var failure any
 	synctest.Test(t, func(t *testing.T) {
 		defer func() { failure = recover() }()
-		f(t.Context())
+		f(t)
 	})
 	if failure != nil {
 		panic(failure)

@@ -304,7 +304,7 @@ func (w *world) setMaxAge(v *visit, maxAge int) {
 // arrive brings the answer of a request to its browser.
 func (w *world) arrive(i int) {
 	v := w.open[i]
-	v.jar.SetCookies(site, v.w.Result().Cookies()) //nolint:bodyclose // a recorder's
+	v.jar.SetCookies(site, v.w.Result().Cookies())
 	w.drop(i)
 }
 

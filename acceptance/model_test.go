@@ -119,6 +119,11 @@ type outcome struct {
 	lost     bool         // the answer to its first write did not arrive
 }
 
+// wrongError says which error an action gave, either of which may be none.
+func wrongError(action string, got, want error) error {
+	return fmt.Errorf("%s: error %s, want %s", action, fmt.Sprint(got), fmt.Sprint(want))
+}
+
 func (m *model) clone() *model {
 	c := *m
 	c.sessions = slices.Clone(m.sessions)
@@ -171,7 +176,7 @@ func (m *model) load(i int, cookie string, unreachable bool, out outcome) error 
 	stand := func(want error) error {
 		switch {
 		case !errors.Is(out.err, want):
-			return fmt.Errorf("load: error %v, want %v", out.err, want)
+			return wrongError("load", out.err, want)
 		case out.id != "" || !out.isNew || !out.content.empty():
 			return fmt.Errorf("load: %v with %v, want a new one", m.named(out.id), out.content)
 		}
@@ -264,7 +269,7 @@ func (m *model) save(i int, out outcome) error {
 func (o *object) refused(out outcome, want error) error {
 	switch {
 	case !errors.Is(out.err, want):
-		return fmt.Errorf("save: error %v, want %v", out.err, want)
+		return wrongError("save", out.err, want)
 	case out.cookie != nil:
 		return errors.New("save: sets a cookie, want none: nothing was written")
 	case !out.content.equal(o.mine):
@@ -500,7 +505,7 @@ func (m *model) update(i int, id, key, value string, out outcome) error {
 	s := &m.sessions[i]
 	if !m.live(s, out.at) || s.recordID != id {
 		if !errors.Is(out.err, mongostore.ErrNotFound) {
-			return fmt.Errorf("update of a session that has ended: %v, want ErrNotFound", out.err)
+			return wrongError("update", out.err, mongostore.ErrNotFound)
 		}
 		return nil
 	}
@@ -519,7 +524,7 @@ func (m *model) touch(i int, out outcome) error {
 	s := &m.sessions[i]
 	if !m.live(s, out.at) {
 		if !errors.Is(out.err, mongostore.ErrNotFound) {
-			return fmt.Errorf("touch of a session that has ended: %v, want ErrNotFound", out.err)
+			return wrongError("touch", out.err, mongostore.ErrNotFound)
 		}
 		return nil
 	}
@@ -569,7 +574,7 @@ func (m *model) stands(i int, out outcome) error {
 	case !m.live(s, out.at) && errors.Is(out.err, mongostore.ErrNotFound):
 		return nil
 	case !m.live(s, out.at):
-		return fmt.Errorf("%v is there with %v (%v), want it to be gone", s, out.content, out.err)
+		return wrongError(fmt.Sprintf("%v with %v", s, out.content), out.err, mongostore.ErrNotFound)
 	case out.err != nil:
 		return fmt.Errorf("%v: %w, want %v", s, out.err, s.content)
 	case !out.content.equal(s.content):

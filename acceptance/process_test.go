@@ -81,7 +81,7 @@ func startProcesses(t *testing.T, n int, role, uri string) []*process {
 	t.Helper()
 	list := make([]*process, n)
 	for i := range list {
-		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd := exec.CommandContext(t.Context(), os.Args[0]) //nolint:gosec // this binary
 		cmd.Env = append(os.Environ(), roleVariable+"="+role, uriVariable+"="+uri)
 		cmd.Stderr = os.Stderr
 		in, err := cmd.StdinPipe()

@@ -95,8 +95,8 @@ func (l latencies) String() string {
 }
 
 // visitors send requests that load a session and save a change, two at a time,
-// until ctx ends.
-func visitors(t *testing.T, ctx context.Context, store *mongostore.Store) latencies { //nolint:revive // t comes first
+// until done is closed.
+func visitors(t *testing.T, store *mongostore.Store, done <-chan struct{}) latencies {
 	t.Helper()
 	var mu sync.Mutex
 	var all latencies
@@ -104,7 +104,12 @@ func visitors(t *testing.T, ctx context.Context, store *mongostore.Store) latenc
 	for range 2 {
 		cookie := save(t, store, "begin")
 		running.Go(func() {
-			for i := 0; ctx.Err() == nil; i++ {
+			for i := 0; ; i++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
 				start := time.Now()
 				err := visitOnce(t, store, cookie, strconv.Itoa(i))
 				took := time.Since(start)
@@ -153,19 +158,19 @@ func TestBacklogIsRemovedWithoutRequestsNoticing(t *testing.T) {
 
 	calm, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	before := visitors(t, calm, requests)
+	before := visitors(t, requests, calm.Done())
 	t.Logf("without a removal: %v", before)
 
 	commands.Take()
-	busy, stop := context.WithCancel(t.Context())
+	busy := make(chan struct{})
 	var removed int64
 	var err error
 	start := time.Now()
 	go func() {
-		defer stop()
+		defer close(busy)
 		removed, err = remover.RemoveExpired(t.Context())
 	}()
-	during := visitors(t, busy, requests)
+	during := visitors(t, requests, busy)
 	took := time.Since(start)
 	t.Logf("during it: %v", during)
 	t.Logf("%d removed in %v, %.0f a second", removed, took.Round(time.Millisecond), float64(removed)/took.Seconds())

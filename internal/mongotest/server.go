@@ -89,8 +89,12 @@ func (s *Server) Version() string { return s.version }
 // String names the server for a reader: version, topology and where it is from.
 func (s *Server) String() string {
 	name := "mongod " + s.version
-	if s.ferret != "" {
-		name = "FerretDB " + s.ferret
+	switch s.ferret {
+	case "":
+	case "unknown": // when it is embedded
+		name = "FerretDB as MongoDB " + s.version
+	default:
+		name = "FerretDB " + s.ferret + " as MongoDB " + s.version
 	}
 	kind := "standalone"
 	if s.IsReplicaSet() {

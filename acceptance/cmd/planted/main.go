@@ -35,8 +35,9 @@ var (
 func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx); err != nil {
+	err := run(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "planted:", err)
 		os.Exit(1)
 	}
@@ -63,7 +64,7 @@ func run(ctx context.Context) (err error) {
 		return fmt.Errorf("without a defect these fail: %s", strings.Join(known, ", "))
 	}
 	missed := 0
-	fmt.Fprintln(table, "defect\t| caught by")
+	_, _ = fmt.Fprintln(table, "defect\t| caught by")
 	for _, d := range defects {
 		if !strings.Contains(d.name, *only) {
 			continue
@@ -79,7 +80,7 @@ func run(ctx context.Context) (err error) {
 			missed++
 			verdict = strings.TrimPrefix(verdict+", NOT by the histories", ", ")
 		}
-		fmt.Fprintf(table, "%s\t| %s\n", d.name, verdict)
+		_, _ = fmt.Fprintf(table, "%s\t| %s\n", d.name, verdict)
 	}
 	if missed > 0 {
 		return fmt.Errorf("%d defects were not caught", missed)
@@ -123,7 +124,7 @@ func copySource(from, to string) error {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(target, text, 0o600)
+		return os.WriteFile(target, text, 0o600) //nolint:gosec // in the copy
 	})
 }
 
@@ -155,7 +156,8 @@ func (d defect) tryOut(ctx context.Context, dir string) (caught []string, err er
 		if n := strings.Count(string(text), e.old); n != 1 {
 			return nil, fmt.Errorf("cannot be planted any more: %s has %q %d times, not once", e.file, e.old, n)
 		}
-		if err := os.WriteFile(path, []byte(strings.Replace(string(text), e.old, e.new, 1)), 0o600); err != nil {
+		planted := strings.Replace(string(text), e.old, e.new, 1)
+		if err := os.WriteFile(path, []byte(planted), 0o600); err != nil { //nolint:gosec // in the copy
 			return nil, err
 		}
 	}
