@@ -164,7 +164,7 @@ func (s *Store) Touch(ctx context.Context, id string) error {
 	defer cancel()
 	done := s.watch(ctx)
 	rec, err := s.touch(ctx, id)
-	done(eventOf(OpTouch, orID(rec, id), err))
+	done(s.eventOn(OpTouch, rec, id, err))
 	return err
 }
 
@@ -190,12 +190,15 @@ func (s *Store) touch(ctx context.Context, id string) (*record, error) {
 	return rec, err
 }
 
-// orID stands in for a record of which only the id is known.
-func orID(rec *record, id string) *record {
-	if rec == nil {
-		return &record{id: id}
+// eventOn returns an event about a record, or about one of which only the id is known.
+func (s *Store) eventOn(op Op, rec *record, id string, err error) Event {
+	if rec != nil {
+		return eventOf(op, rec, err)
 	}
-	return rec
+	if s.cfg.PlainIDs {
+		id = publicID(&record{id: id})
+	}
+	return Event{Op: op, ID: id, Err: err}
 }
 
 // Update changes the values of a session from outside its requests: the rights of a user who is logged in,
@@ -211,7 +214,7 @@ func (s *Store) Update(ctx context.Context, id string, change func(values map[an
 	var attempts []int64
 	rec, err := s.edit(ctx, id, change, &attempts)
 	err = explain(ctx, len(attempts), err)
-	e := eventOf(OpUpdate, orID(rec, id), err)
+	e := s.eventOn(OpUpdate, rec, id, err)
 	e.Conflicts = max(0, len(attempts)-1)
 	done(e)
 	return err
@@ -277,10 +280,8 @@ func (s *Store) Destroy(ctx context.Context, id string) error {
 	defer cancel()
 	done := s.watch(ctx)
 	n, err := s.deleteTwice(func() (int64, error) { return s.backend.delete(ctx, id, nil) })
-	e := Event{Op: OpDestroy, ID: id, Removed: n, Err: err}
-	if s.cfg.PlainIDs {
-		e.ID = publicID(&record{id: id})
-	}
+	e := s.eventOn(OpDestroy, nil, id, err)
+	e.Removed = n
 	done(e)
 	return err
 }

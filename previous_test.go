@@ -336,14 +336,13 @@ func TestR23ALogoutAfterTheTakeoverEndsItForGood(t *testing.T) {
 func TestR23ALogoutBesideALiveSessionEndsThePreviousOneToo(t *testing.T) {
 	t.Parallel()
 	eachMoveFrom(t, map[any]any{"user": "ada"}, func(t *testing.T, m *move) {
-		m.cookies = append(start(t, m.store, map[any]any{"user": "ada"}).cookies, m.before...)
+		m.cookies = append(slices.Clone(m.before), start(t, m.store, map[any]any{"user": "ada"}).cookies...)
 		logout := m.visit()
 		logout.Options.MaxAge = -1
 		logout.saved(t)
 		m.wantCount(0)
 		if m.old.ends {
-			b := m.late()
-			b.wantNotLoggedIn(t, m.store)
+			m.late().wantNotLoggedIn(t, m.store)
 		}
 	})
 }

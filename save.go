@@ -27,7 +27,7 @@ type saving struct {
 	mine   map[any]any   // this request's values in stored form; nil: those of own
 	values map[any]any   // what is to be stored, merged with others' changes; nil: session.Values
 	target *snapshot     // the record to replace, as it was last seen; nil: none, so insert
-	landed bool          // target is what an earlier attempt of this session wrote
+	landed Op            // target is what an earlier attempt of this session wrote; "": it is not
 	joined bool          // target is what another request stored of the session that both took over
 	misses int
 	unlock func() // releases the striped lock; nil: not held
@@ -218,7 +218,7 @@ func (sv *saving) changed(d *draft, plain bson.RawValue) (bool, error) {
 // out must not be stored. One that ends with the browser is sent again only if something about it changed.
 func (sv *saving) prepareCookie(d *draft) (err error) {
 	st := sv.state
-	if d.scope != renewal && !sv.landed && !st.stale && d.maxAge == 0 && sv.options == st.handed {
+	if d.scope != renewal && sv.landed == "" && !st.stale && d.maxAge == 0 && sv.options == st.handed {
 		return nil
 	}
 	if d.cookie, err = sv.encodeCookie(sv.session.Name(), d.cred); err != nil {
@@ -230,7 +230,7 @@ func (sv *saving) prepareCookie(d *draft) (err error) {
 // keep ends a Save that has nothing to change in its target: it moves the deadline if that is worth a
 // command. If the record has changed, ended or been renewed meanwhile, then not, and that is no error.
 func (sv *saving) keep(ctx context.Context, d *draft) (*draft, error) {
-	settled := sv.landed || sv.joined || sv.misses > 0 // the target was read a moment ago
+	settled := sv.landed != "" || sv.joined || sv.misses > 0 // the target was read a moment ago
 	if !settled && !sv.lifetimes.worthTouching(sv.target.expires, d.expires, d.maxAge) {
 		return nil, nil
 	}
@@ -242,9 +242,10 @@ func (sv *saving) keep(ctx context.Context, d *draft) (*draft, error) {
 	}
 	if settled {
 		sv.commit(d)
-		if !sv.landed {
+		if sv.landed == "" {
 			return nil, nil
 		}
+		sv.event = eventOf(sv.landed, &d.record, nil)
 		return d, nil
 	}
 	sv.event = eventOf(OpTouch, &d.record, nil)
@@ -284,7 +285,7 @@ func (sv *saving) write(ctx context.Context, d *draft) (done bool, err error) {
 	if done {
 		sv.commit(d)
 	} else {
-		sv.state.attempts = append(sv.state.attempts, attempt{d.snapshot, d.cred, sv.own})
+		sv.state.attempts = append(sv.state.attempts, attempt{d.snapshot, d.cred, sv.own, sv.event.Op})
 	}
 	return done, tooLarge(unavailable(err))
 }
@@ -452,7 +453,7 @@ func (sv *saving) adopt(rec *record) (bool, error) {
 	if a.cred != st.cookie {
 		st.cookie, st.next, st.renew = a.cred, credentials{}, false
 	}
-	sv.target, sv.landed = &snapshot{*rec, a.plain}, true
+	sv.target, sv.landed = &snapshot{*rec, a.plain}, a.op
 	sv.origin, sv.mine, sv.values = a.plain, merged, merged
 	return true, nil
 }
@@ -478,7 +479,7 @@ func (sv *saving) reconcile(ctx context.Context, rec *record) error {
 	if err != nil {
 		return err
 	}
-	sv.target, sv.landed = &snapshot{*rec, plain}, false
+	sv.target, sv.landed = &snapshot{*rec, plain}, ""
 	if sv.cfg.OnConflict == OnConflictOverwrite {
 		return nil
 	}

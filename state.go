@@ -130,6 +130,7 @@ type attempt struct {
 	snapshot
 	cred credentials
 	mine bson.RawValue // the session's own values, before those of other requests were merged in
+	op   Op
 }
 
 // state is what the store knows of one session object. It lives beside the object, since gorilla's
