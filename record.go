@@ -256,14 +256,15 @@ const removalBatch = 1000
 func (c *collection) removeBatch(ctx context.Context, until time.Time) (int, int64, error) {
 	past := bson.E{Key: "expires", Value: bson.D{{Key: "$lte", Value: until}}}
 	cursor, err := c.Find(ctx, bson.D{past}, options.Find().
-		SetProjection(bson.D{{Key: "_id", Value: 1}}).
+		SetProjection(bson.D{{Key: "_id", Value: 1}, {Key: "expires", Value: 1}}).
 		SetSort(bson.D{{Key: "expires", Value: 1}}).
 		SetLimit(removalBatch))
 	if err != nil {
 		return 0, 0, err
 	}
 	var found []struct {
-		ID bson.RawValue `bson:"_id"`
+		ID      bson.RawValue `bson:"_id"`
+		Expires bson.RawValue `bson:"expires"`
 	}
 	if err := cursor.All(ctx, &found); err != nil || len(found) == 0 {
 		return 0, 0, err
@@ -272,7 +273,12 @@ func (c *collection) removeBatch(ctx context.Context, until time.Time) (int, int
 	for i, f := range found {
 		ids[i] = f.ID
 	}
-	// The deadline is in the filter again: a session may have been prolonged since.
+	// The deadline is in the filter again: a session may have been prolonged since. It is the last one of this
+	// batch, for the server may go by the index on it and not by the ids: through this batch then, and not through
+	// all that has expired.
+	if last := found[len(found)-1].Expires; last.Type == bson.TypeDateTime {
+		past.Value = bson.D{{Key: "$lte", Value: last}}
+	}
 	res, err := c.DeleteMany(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}, past})
 	if err != nil {
 		return 0, 0, err

@@ -64,9 +64,9 @@ func fill(t *testing.T, store *mongostore.Store, n int, change func(i int) bson.
 	}
 }
 
-// expired makes a session one that expired an hour ago or, for every third, two hours.
+// expired makes a session one that expired an hour ago or more, in no order.
 func expired(i int) bson.D {
-	return bson.D{{Key: "expires", Value: time.Now().Add(-time.Duration(1+i%3/2) * time.Hour)}}
+	return bson.D{{Key: "expires", Value: time.Now().Add(-time.Hour - time.Duration(i*7919%100_003)*time.Millisecond)}}
 }
 
 func count(t *testing.T, coll *mongo.Collection) int {
@@ -161,6 +161,7 @@ func TestBacklogIsRemovedWithoutRequestsNoticing(t *testing.T) {
 	before := visitors(t, requests, calm.Done())
 	t.Logf("without a removal: %v", before)
 
+	profile(t, coll.Database())
 	commands.Take()
 	busy := make(chan struct{})
 	var removed int64
@@ -186,6 +187,43 @@ func TestBacklogIsRemovedWithoutRequestsNoticing(t *testing.T) {
 		t.Errorf("99 %% of the requests took up to %v, want %v at most", p99, bound)
 	}
 	checkBatches(t, commands.Take(), backlog)
+	checkProfile(t, coll.Database())
+}
+
+// profile makes the server note what it does for deletes.
+func profile(t *testing.T, db *mongo.Database) {
+	t.Helper()
+	err := db.RunCommand(t.Context(), bson.D{
+		{Key: "profile", Value: 1}, {Key: "filter", Value: bson.D{{Key: "op", Value: "remove"}}},
+	}).Err()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// checkProfile checks that each delete looked at little more than it removed,
+// and not at all of the backlog. The server keeps notes of the last ones.
+func checkProfile(t *testing.T, db *mongo.Database) {
+	t.Helper()
+	if err := db.RunCommand(t.Context(), bson.D{{Key: "profile", Value: 0}}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	var notes []struct {
+		Examined int `bson:"docsExamined"`
+		Deleted  int `bson:"ndeleted"`
+	}
+	cursor, err := db.Collection("system.profile").Find(t.Context(), bson.D{})
+	if err == nil {
+		err = cursor.All(t.Context(), &notes)
+	}
+	if err != nil || len(notes) == 0 {
+		t.Fatalf("%d notes of deletes (%v)", len(notes), err)
+	}
+	for _, n := range notes {
+		if n.Examined > n.Deleted+1000 {
+			t.Errorf("a delete of %d sessions looked at %d", n.Deleted, n.Examined)
+		}
+	}
 }
 
 // checkBatches checks that the commands of a removal are of bounded size.
