@@ -71,8 +71,11 @@ func (s *Store) ensureIndexes(ctx context.Context) (native bool, err error) {
 func (c *collection) checkAcknowledged(ctx context.Context) error {
 	nothing := guard{id: "", now: time.Unix(0, 0)}
 	_, err := c.update(ctx, nothing, new(record), deadline)
-	if errors.Is(err, errUnacknowledged) {
+	switch {
+	case errors.Is(err, errUnacknowledged):
 		return fmt.Errorf("mongostore: %w", err)
+	case mongo.IsTimeout(err): // no need to wait once more
+		return c.explainIndexError(err)
 	}
 	return nil // what else is wrong, the index commands say better
 }

@@ -491,6 +491,28 @@ func TestR11ALoginThatLostToAnotherStoresASessionOfItsOwn(t *testing.T) {
 	})
 }
 
+func TestR11ALoginBesideAnotherKeepsTheMaxAgeOfTheSession(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, p *place) {
+		store := p.store(&mongostore.Config{UserID: userID})
+		b := new(browser)
+		v := b.load(t, store)
+		v.Options.MaxAge = 3600
+		v.saved(t)
+		v.arrive()
+		click, again := b.load(t, store), b.load(t, store)
+		for _, login := range []*visit{click, again} {
+			login.Values["user"] = "ada"
+			store.Regenerate(login.Session)
+			login.saved(t)
+			login.arrive()
+		}
+		if got := b.load(t, store).Options.MaxAge; got != 3600 {
+			t.Errorf("MaxAge of the later login's session is %d, want 3600", got)
+		}
+	})
+}
+
 func TestR11ALoginIntoASessionThatEndedFails(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, p *place) {
