@@ -93,7 +93,7 @@ func Open(ctx context.Context, uri string, cfg *Config, keyPairs ...[]byte) (*St
 	}
 	client, err := mongo.Connect(opts...)
 	if err != nil {
-		return nil, fmt.Errorf("mongostore: Open: %w", err)
+		return nil, fmt.Errorf("mongostore: Open: %w", withoutPassword(err))
 	}
 	s, err := newOn(ctx, client.Database(database).Collection(orDefault(cfg.Collection, "sessions")), cfg, keyPairs)
 	if err != nil {
@@ -107,6 +107,15 @@ func Open(ctx context.Context, uri string, cfg *Config, keyPairs ...[]byte) (*St
 // checkConfig tells of a bad configuration before there is a client to disconnect.
 func checkConfig(cfg *Config, keyPairs [][]byte) error {
 	_, err := newStore(cfg, keyPairs)
+	return err
+}
+
+// withoutPassword replaces the one error about a connection string that quotes it: in a password, most often.
+func withoutPassword(err error) error {
+	var escape url.EscapeError
+	if errors.As(err, &escape) {
+		return errors.New("the URI has a % that begins no escape: write one that is meant as % as %25")
+	}
 	return err
 }
 

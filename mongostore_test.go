@@ -1520,7 +1520,7 @@ func TestR15CloseWaitsForARemovalUnderWay(t *testing.T) {
 func TestR15ManyStoresLeaveNoGoroutineOnMongoDB(t *testing.T) {
 	t.Parallel()
 	p := onMongoDB(t, mongotest.Shared(t))
-	removals := func() int { return goroutinesOf(t, "leak-test") }
+	removals := func() int { return goroutinesOf(t, "leak-test", "(*removal)") }
 	labelled(t, "leak-test", func() {
 		stores := make([]*mongostore.Store, 10)
 		for i := range stores {
@@ -1542,8 +1542,8 @@ func labelled(t *testing.T, label string, do func()) {
 	pprof.Do(t.Context(), pprof.Labels("test", label), func(context.Context) { do() })
 }
 
-// goroutinesOf counts the removal goroutines with a label.
-func goroutinesOf(t *testing.T, label string) (n int) {
+// goroutinesOf counts the goroutines with a label that are in this function.
+func goroutinesOf(t *testing.T, label, function string) (n int) {
 	t.Helper()
 	var profile strings.Builder
 	if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
@@ -1551,7 +1551,7 @@ func goroutinesOf(t *testing.T, label string) (n int) {
 	}
 	_, groups, _ := strings.Cut(profile.String(), "\n") // after a headline
 	for group := range strings.SplitSeq(groups, "\n\n") {
-		if strings.Contains(group, `"test":"`+label+`"`) && strings.Contains(group, "(*removal)") {
+		if strings.Contains(group, `"test":"`+label+`"`) && strings.Contains(group, function) {
 			var count int
 			_, _ = fmt.Sscan(group, &count)
 			n += count
