@@ -101,9 +101,9 @@ type Config struct {
 	// Default: none; give New either keys or codecs.
 	CookieCodecs []securecookie.Codec
 	// PlainIDs puts the session's id itself into the cookie, and stores it as _id, as connect-mongo does:
-	// for a collection that is shared with Express. It gives up what split tokens give: whoever reads the
-	// database, or a log of queries, can use the sessions (TransformID prevents that), and a renewal is
-	// two commands. Sessions with split tokens stay valid under it; without it, plain ones are not.
+	// for a collection that is shared with Express. It gives up what split tokens give: whoever has the
+	// signing key and reads the database, or a log of queries, can use the sessions (TransformID prevents
+	// that), and a renewal is two commands. Sessions with split tokens stay valid under it; without it, plain ones are not.
 	PlainIDs bool
 	// TransformID makes the stored _id from the cookie's id; HashID is a good one. Only with PlainIDs.
 	// Default: the id itself.
@@ -128,7 +128,8 @@ type Config struct {
 
 	// Watching
 
-	// Observe is told of each operation, after it, in its goroutine. It must not block, and if it panics
+	// Observe is told of each operation, after it, in its goroutine. It must not block, nor save or look up the
+	// session that the event is about (Store.Save, Store.Record), which would wait for itself. If it panics,
 	// Logger is told. Default: none.
 	Observe func(context.Context, Event)
 	// Logger is told of failures in the background and of fallbacks, never of secrets or values.

@@ -71,6 +71,23 @@
 // changes of one key the later Save wins, unless Config.OnConflict says otherwise. A session that has ended
 // is never brought back by a late Save.
 //
+// # Values
+//
+// Config.PayloadCodec encodes the values: [GobCodec], the default, takes any type, [JSONCodec] and
+// [BSONCodec] can be read by others, [BytesCodec] takes the functions of another format. With a
+// Config.Sealer, such as [AESGCM], the database holds them encrypted.
+//
+// # From outside
+//
+// With Config.UserID, [Store.ByUser] lists the sessions of a user and [Store.DestroyByUser] ends them:
+// "your devices", "log out everywhere". [Store.Update] changes the values of a session and [Store.Destroy]
+// ends it, whatever its requests are doing. Config.Observe is told of each operation, for metrics and logs.
+//
+// # Moving in
+//
+// Config.Previous is the store of before: its sessions are taken over, and nobody has to log in again.
+// Config.PlainIDs stores sessions as connect-mongo does for Express.
+//
 // # Tests
 //
 // [NewMemory] needs no server. It works in a bubble of testing/synctest, where a session's lifetime passes

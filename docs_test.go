@@ -2,10 +2,14 @@ package mongostore_test
 
 import (
 	"context"
+	"encoding/gob"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"go/types"
 	"io/fs"
 	"log"
 	"net/http"
@@ -16,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gorilla/sessions"
 	"github.com/mongostore/mongostore"
@@ -24,15 +29,35 @@ import (
 )
 
 // docFiles are the texts that these tests hold to the code.
-var docFiles = []string{"README.md", "CHANGELOG.md", "SECURITY.md"}
+var docFiles = []string{
+	"README.md", "CHANGELOG.md", "SECURITY.md",
+	"docs/connect-mongo.md", "docs/moving.md", "docs/observe.md", "docs/payloads.md", "docs/sessions.md",
+}
 
-func TestREADMECodeIsInTheExamples(t *testing.T) {
+func TestDocsAreAllHeldToTheCode(t *testing.T) {
+	t.Parallel()
+	for _, pattern := range []string{"*.md", "docs/*.md"} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			if !slices.Contains(docFiles, filepath.ToSlash(path)) {
+				t.Errorf("%s is not in docFiles", path)
+			}
+		}
+	}
+}
+
+func TestDocsCodeIsInTheExamples(t *testing.T) {
 	t.Parallel()
 	examples := squeeze(readFile(t, "example_test.go"))
-	for _, block := range blocks(readFile(t, "README.md"), "go") {
-		for _, part := range functions(block) {
-			if !strings.Contains(examples, squeeze(part)) {
-				t.Errorf("this is in no example:\n%s", part)
+	for _, document := range docFiles {
+		for _, block := range blocks(readFile(t, document), "go") {
+			for _, part := range functions(block) {
+				if !strings.Contains(examples, squeeze(part)) {
+					t.Errorf("%s: this is in no example:\n%s", document, part)
+				}
 			}
 		}
 	}
@@ -65,14 +90,123 @@ func TestREADMEProgramIsThatOfThePackageCommentAndCompiles(t *testing.T) {
 
 func TestREADMEConfigTableHasEveryField(t *testing.T) {
 	t.Parallel()
-	_, table, _ := strings.Cut(readFile(t, "README.md"), "\n## Configuration\n")
-	table, _, _ = strings.Cut(table, "\n## ")
+	table := section(t, "README.md", "Configuration")
 	var rows []string
 	for _, row := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| [^|]+ \\| [^|]+ \\|$").FindAllStringSubmatch(table, -1) {
 		rows = append(rows, row[1])
 	}
 	if fields := configFields(t); !slices.Equal(rows, fields) {
 		t.Errorf("the rows are\n%v\nand the fields of Config\n%v", rows, fields)
+	}
+}
+
+// The table of calls has every exported function and method, and nothing else.
+func TestREADMETableOfCallsHasEveryFunctionAndMethod(t *testing.T) {
+	t.Parallel()
+	var rows []string
+	for _, row := range rowsOf(section(t, "README.md", "Every call")) {
+		for _, name := range regexp.MustCompile("`([\\w.]+)`").FindAllStringSubmatch(row[0], -1) {
+			rows = append(rows, name[1])
+		}
+	}
+	functions := exportedFunctions(t)
+	for _, name := range functions {
+		if !slices.Contains(rows, name) {
+			t.Errorf("no row has %s", name)
+		}
+	}
+	for _, name := range rows {
+		if !slices.Contains(functions, name) {
+			t.Errorf("there is no %s", name)
+		}
+	}
+}
+
+// What connect-mongo 6.0.0 and connect-mongo-soajs 0.2.2 document, and their methods and events.
+var (
+	ofConnectMongo = []string{
+		"mongoUrl", "clientPromise", "client", "mongoOptions", "dbName", "collectionName", "ttl", "autoRemove",
+		"autoRemoveInterval", "touchAfter", "timestamps", "stringify", "serialize", "unserialize", "writeOperationOptions",
+		"transformId", "cryptoAdapter", "createWebCryptoAdapter", "createKrupteinAdapter", "crypto.secret", "crypto.algorithm",
+		"crypto.hashing", "crypto.encodeas", "crypto.key_size", "crypto.iv_size", "crypto.at_size",
+		"create", "touch", "update", "set", "destroy", "MongoStore.create(options)", "get(sid)", "set(sid, session)",
+		"touch(sid, session)", "destroy(sid)", "all()", "length()", "clear()", "close()",
+	}
+	ofSoajs = []string{
+		"name", "prefix", "servers", "credentials", "URLParam", "extraParam", "store", "collection", "stringify", "expireAfter",
+		"get", "set", "destroy", "length", "clear",
+	}
+	ofURLParam = []string{
+		"replicaSet", "ssl", "connectTimeoutMS", "socketTimeoutMS", "maxPoolSize", "minPoolSize", "maxIdleTimeMS",
+		"waitQueueMultiple", "waitQueueTimeoutMS", "w", "wtimeoutMS", "journal", "readConcernLevel", "readPreference",
+		"readPreferenceTags", "authSource", "authMechanism", "gssapiServiceName",
+	}
+)
+
+func TestREADMEComparisonHasARowForEachOptionEventAndMethod(t *testing.T) {
+	t.Parallel()
+	comparison := section(t, "README.md", "From connect-mongo and connect-mongo-soajs")
+	ofMongo, soajs, _ := strings.Cut(comparison, "\n| connect-mongo-soajs |")
+	for _, c := range []struct {
+		table string
+		names []string
+	}{{ofMongo, ofConnectMongo}, {soajs, ofSoajs}, {section(t, "docs/connect-mongo.md", "URLParam of connect-mongo-soajs"), ofURLParam}} {
+		var first strings.Builder
+		for _, row := range rowsOf(c.table) {
+			first.WriteString(row[0])
+			if len(row) < 2 || row[1]+row[min(2, len(row)-1)] == "" {
+				t.Errorf("the row of %s says nothing", row[0])
+			}
+		}
+		for _, name := range c.names {
+			if !strings.Contains(first.String(), "`"+name+"`") {
+				t.Errorf("no row has %s", name)
+			}
+		}
+	}
+}
+
+// cart is a struct in the table of what codecs give back.
+type cart struct{ Total int }
+
+func TestDocsOfWhatCodecsGiveBack(t *testing.T) {
+	t.Parallel()
+	gob.Register(cart{})
+	gob.Register(time.Time{})
+	gob.Register(map[string]any{})
+	examples := map[string]any{}
+	for _, value := range []any{
+		true, "a", 1, uint8(1), int64(1), 1.5, time.Now(), []byte("a"), []string{"a"}, []any{"a"}, map[string]any{"a": "b"}, cart{1}, &cart{1},
+	} {
+		examples[fmt.Sprintf("`%T`", value)] = value
+	}
+	codecs := []mongostore.Codec{
+		mongostore.GobCodec{}, mongostore.JSONCodec{}, mongostore.BSONCodec{}, mongostore.BytesCodec(json.Marshal, json.Unmarshal),
+	}
+	for _, row := range rowsOf(section(t, "docs/payloads.md", "Codecs")) {
+		name, _, _ := strings.Cut(row[0], ",")
+		value, ok := examples[name]
+		if !ok || len(row) != 1+len(codecs) {
+			continue
+		}
+		delete(examples, name)
+		for i, codec := range codecs {
+			was := sessions.Session{Values: map[any]any{"key": value}}
+			stored, err := codec.Encode(&was)
+			if err != nil {
+				t.Fatal(err)
+			}
+			is := sessions.Session{Values: make(map[any]any)}
+			if err := codec.Decode(stored, &is); err != nil {
+				t.Fatal(err)
+			}
+			if got := fmt.Sprintf("`%T`", is.Values["key"]); !strings.HasPrefix(row[1+i], got) {
+				t.Errorf("%T gives a %s as %s, and the table says %s", codec, name, got, row[1+i])
+			}
+		}
+	}
+	for name := range examples {
+		t.Errorf("no row has %s", name)
 	}
 }
 
@@ -84,7 +218,8 @@ func TestDocsLinksResolve(t *testing.T) {
 			if strings.Contains(path, "://") {
 				continue
 			}
-			if path == "" {
+			path = filepath.Join(filepath.Dir(document), path)
+			if link[1][0] == '#' {
 				path = document
 			}
 			text, err := os.ReadFile(path) //nolint:gosec // from our own documents
@@ -118,7 +253,7 @@ func TestDocsMakeTargetsExist(t *testing.T) {
 func TestDocsNamesExist(t *testing.T) {
 	t.Parallel()
 	names := exportedNames(t)
-	name := regexp.MustCompile(`\b(?:Config|Store|Record|mongostore)\.([A-Z]\w*)|\b((?:Err|AutoRemove|OnConflict)[A-Z]\w*)`)
+	name := regexp.MustCompile(`\b(?:Config|Store|store|Record|Event|Codec|Sealer|mongostore)\.([A-Z]\w*)|\b((?:Err|AutoRemove|OnConflict|Op)[A-Z]\w*)`)
 	for _, document := range docFiles {
 		for _, found := range name.FindAllStringSubmatch(readFile(t, document), -1) {
 			if n := found[1] + found[2]; !slices.Contains(names, n) {
@@ -199,8 +334,6 @@ func withCookieStore(key []byte) (sessions.Store, http.Handler) {
 }
 
 // withMongoStore is what the README's diff ends with.
-//
-//nolint:contextcheck // the store takes the context of the request
 func withMongoStore(ctx context.Context, coll *mongo.Collection, key []byte) (sessions.Store, http.Handler) {
 	store, err := mongostore.New(ctx, coll, nil, key)
 	if err != nil {
@@ -242,6 +375,32 @@ func blocks(markdown, language string) (found []string) {
 		_, rest, more = strings.Cut(rest, "\n```"+language+"\n")
 	}
 	return found
+}
+
+// section returns what stands under a heading of the second level.
+func section(t *testing.T, path, heading string) string {
+	t.Helper()
+	_, text, found := strings.Cut(readFile(t, path), "\n## "+heading+"\n")
+	if !found {
+		t.Fatalf("%s has no section %q", path, heading)
+	}
+	text, _, _ = strings.Cut(text, "\n## ")
+	return text
+}
+
+// rowsOf returns the rows of the tables in a text, heads included, cell by cell.
+func rowsOf(markdown string) (rows [][]string) {
+	for line := range strings.Lines(markdown) {
+		if !strings.HasPrefix(line, "| ") {
+			continue
+		}
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		rows = append(rows, cells)
+	}
+	return rows
 }
 
 // functions returns the bodies of the functions of a program; what is no program is one part.
@@ -330,6 +489,45 @@ func exportedNames(t *testing.T) (names []string) {
 		})
 	}
 	return slices.DeleteFunc(names, func(name string) bool { return !ast.IsExported(name) })
+}
+
+// exportedFunctions returns the functions, and the methods of types and interfaces as Type.Method. Those of the
+// codecs are Codec's.
+func exportedFunctions(t *testing.T) (names []string) {
+	t.Helper()
+	add := func(receiver, name string) {
+		if !ast.IsExported(name) || receiver != "" && !ast.IsExported(receiver) {
+			return
+		}
+		if strings.HasSuffix(receiver, "Codec") {
+			receiver = "Codec"
+		}
+		names = append(names, strings.TrimPrefix(receiver+"."+name, "."))
+	}
+	for _, file := range sources(t) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.FuncDecl:
+				receiver := ""
+				if n.Recv != nil {
+					receiver = strings.TrimPrefix(types.ExprString(n.Recv.List[0].Type), "*")
+				}
+				add(receiver, n.Name.Name)
+				return false
+			case *ast.TypeSpec:
+				if methods, ok := n.Type.(*ast.InterfaceType); ok {
+					for _, method := range methods.Methods.List {
+						for _, name := range identifiers(method.Names) {
+							add(n.Name.Name, name)
+						}
+					}
+				}
+			}
+			return true
+		})
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func configFields(t *testing.T) (fields []string) {

@@ -178,7 +178,7 @@ func ExampleStore() {
 
 // Of the errors of Get only an outage needs an answer of its own. Here the database is down.
 //
-//nolint:contextcheck,errcheck,gosec // the store takes the context of the request; a request's cookie has no attributes
+//nolint:errcheck,gosec // as an application would write it; a request's cookie has no attributes
 func ExampleStore_Get() {
 	client, err := mongo.Connect(options.Client().ApplyURI("mongodb://127.0.0.1:1"))
 	if err != nil {
@@ -219,7 +219,7 @@ func ExampleStore_Get() {
 // A session may end between the Get and the Save of a request, by a logout in another tab for example. A
 // Save never brings it back.
 //
-//nolint:contextcheck,errcheck // the store takes the context of the request
+//nolint:errcheck // as an application would write it
 func ExampleStore_Save() {
 	store, err := mongostore.NewMemory(nil)
 	if err != nil {
@@ -250,8 +250,6 @@ func ExampleStore_Save() {
 }
 
 // At login, Regenerate makes the cookie of before worthless. MaxAge says how long the new one stays.
-//
-//nolint:contextcheck // the store takes the context of the request
 func ExampleStore_Regenerate() {
 	store, err := mongostore.NewMemory(nil)
 	if err != nil {
@@ -285,8 +283,6 @@ func ExampleStore_Regenerate() {
 }
 
 // A MaxAge below 0 deletes the record, so that no copy of the cookie works any more.
-//
-//nolint:contextcheck // the store takes the context of the request
 func ExampleStore_Save_logout() {
 	store, err := mongostore.NewMemory(nil)
 	if err != nil {
@@ -391,8 +387,10 @@ func ExampleStore_EnsureIndexes() {
 }
 
 // Open has a client of its own, which Close disconnects. The URI may have everything that the driver knows.
+//
+//nolint:errcheck // Close always returns nil
 func ExampleOpen() {
-	uri := "mongodb+srv://app:secret@cluster.example.com/app?maxPoolSize=50"
+	uri := os.Getenv("MONGODB_URI") // mongodb+srv://app:secret@cluster.example.com/app?maxPoolSize=50
 	store, err := mongostore.Open(context.Background(), uri, nil, []byte(os.Getenv("SESSION_KEY")))
 	if err != nil {
 		log.Fatal(err)
@@ -401,6 +399,8 @@ func ExampleOpen() {
 }
 
 // What a URI cannot say, ClientOptions do: here a pool of certificates in memory.
+//
+//nolint:errcheck // Close always returns nil
 func ExampleOpen_clientOptions() {
 	authorities := x509.NewCertPool()
 	authorities.AppendCertsFromPEM([]byte(os.Getenv("MONGODB_CA")))
@@ -586,7 +586,7 @@ func signedIn(store *mongostore.Store, user string) *visitor {
 // "Your devices": a list of a user's sessions, and a way to end one of them. The id comes from a form, so
 // whose session it is must be checked.
 //
-//nolint:contextcheck,errcheck,gosec // the store takes the context of the request; as an application would write it
+//nolint:errcheck,gosec // as an application would write it
 func ExampleStore_ByUser() {
 	store := withUsers()
 	devices := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -634,7 +634,7 @@ func ExampleStore_ByUser() {
 
 // After a change of password, all other sessions of the user end. This one gets a new secret.
 //
-//nolint:contextcheck,errcheck,gosec // the store takes the context of the request; as an application would write it
+//nolint:errcheck,gosec // as an application would write it
 func ExampleStore_DestroyByUser() {
 	store := withUsers()
 	changePassword := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -710,16 +710,9 @@ func ExampleStore_Touch() {
 }
 
 // Logins of a FilesystemStore live on in the new store. Each ends in the old one when it is stored in the new.
-//
-//nolint:contextcheck // the store takes the context of the request
 func ExampleConfig_previous() {
 	key := []byte("0123456789abcdef0123456789abcdef") // yours is random and not in the source
-	dir, err := os.MkdirTemp("", "sessions")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-
+	dir := os.TempDir()
 	previous := sessions.NewFilesystemStore(dir, key) // as it was
 	store, err := mongostore.NewMemory(&mongostore.Config{Previous: previous}, key)
 	if err != nil {
@@ -760,8 +753,6 @@ func ExampleHashID() {
 }
 
 // An audit log: who came, who went, who was refused. session_id tells the lines of one session, and is no secret.
-//
-//nolint:contextcheck // the store takes the context of the request
 func ExampleEvent_auditLog() {
 	audit := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: withoutTime}))
 	cfg := &mongostore.Config{
@@ -792,8 +783,8 @@ func ExampleEvent_auditLog() {
 	ada := signedIn(store, "ada")
 	ada.send(counter(store)) // an update
 	_, _ = store.DestroyByUser(context.Background(), "ada")
-	ada.session(store)                                                                        // a load, too late
-	_, _ = store.Get((&visitor{&http.Cookie{Name: "sid", Value: "forged"}}).request(), "sid") //nolint:gosec // a request's cookie
+	ada.session(store) // a load, too late
+	_, _ = store.Get((&visitor{&http.Cookie{Name: "sid", Value: "forged"}}).request(), "sid")
 	// Output:
 	// level=INFO msg=session op=create result=ok user=ada session_id=… removed=0
 	// level=INFO msg=session op=destroy result=ok user=ada session_id="" removed=1
@@ -901,7 +892,7 @@ func ExampleEvent_openTelemetry() {
 
 	v := newVisitor(store)
 	v.send(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		session, _ := store.New(r, "sid")
+		session, _ := store.Get(r, "sid")
 		session.Values["note"] = strings.Repeat("!", 64)
 		_ = session.Save(r, w)
 	}))
