@@ -720,27 +720,3 @@ func TestR21WithPlainIDsEveryEventOfASessionHasOneID(t *testing.T) {
 		}
 	})
 }
-
-func TestR15ManyRequestsAtOnceOnAPlainIDLoseNothing(t *testing.T) {
-	t.Parallel()
-	eachPlain(t, func(t *testing.T, p *place, cfg *mongostore.Config) {
-		cfg.PayloadCodec = mongostore.BSONCodec{}
-		stores := []*mongostore.Store{p.store(cfg), p.store(cfg)}
-		b := start(t, stores[0], map[any]any{"n": 0})
-		want := map[any]any{"n": 0}
-		done := make(chan error)
-		for i := range 16 {
-			key := fmt.Sprint("k", i)
-			want[key] = i
-			v := b.load(t, stores[i%2])
-			go func() {
-				v.Values[key] = i
-				done <- v.save()
-			}()
-		}
-		for range 16 {
-			wantErr(t, <-done, nil)
-		}
-		b.wantValues(t, stores[0], want)
-	})
-}
