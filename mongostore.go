@@ -50,7 +50,7 @@ var _ sessions.Store = (*Store)(nil)
 // creates or repairs the indexes unless Config.NoIndexes is set, and starts removing expired sessions if
 // the server does not; ctx bounds that and is not kept. A nil cfg means the defaults. With
 // context.Background a server that is down is waited for as long as the driver does, by default for 30
-// seconds (serverSelectionTimeoutMS), and one that takes connections but does not answer without end.
+// seconds (serverSelectionTimeoutMS), and one that hangs for longer: give ctx a deadline.
 //
 // Keys come in pairs, an authentication key of 32 or 64 random bytes and an encryption key of 16, 24 or 32,
 // or nil for none. The first pair makes cookies, every pair reads them. To replace a key without
