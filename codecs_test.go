@@ -359,8 +359,12 @@ func TestTheCodecsReadEachOthersRecords(t *testing.T) {
 func TestR01APayloadOfAnotherEncodingIsErrDecodeAndNothingPanics(t *testing.T) {
 	t.Parallel()
 	damaged := []any{
-		"", "{", "[]", `"text"`, "1", `{"a":1} {"b":2}`, `{"a":1}]`, `{"a":1}x`, "{\"a\":\"\n\"}", strings.Repeat(`{"a":`, 20000), nil, 1, true, bson.A{},
-		bson.Binary{Subtype: 5, Data: []byte("{}")}, bson.Binary{Data: []byte("{")}, bson.Regex{Pattern: "a"}, time.Now(),
+		"", "{", "[]", `"text"`, "1", `{"a":1} {"b":2}`, `{"a":1}]`, `{"a":1}x`, "{\"a\":\"\n\"}", strings.Repeat(`{"a":`, 20000), nil, 1, true,
+		bson.A{},
+		bson.Binary{Subtype: 5, Data: []byte("{}")},
+		bson.Binary{Data: []byte("{")},
+		bson.Regex{Pattern: "a"},
+		time.Now(),
 	}
 	for codec, c := range codecs() {
 		t.Run(codec, func(t *testing.T) {
@@ -559,7 +563,7 @@ func goldens() map[string]*mongostore.Config {
 func goldenFile(name string) string { return filepath.Join("testdata", name+".json") }
 
 // writeGolden stores a session and makes a golden file of it.
-func writeGolden(t *testing.T, p *place, store *mongostore.Store, name string) {
+func writeGolden(t *testing.T, store *mongostore.Store, name string) {
 	t.Helper()
 	b := new(browser)
 	v := b.load(t, store)
@@ -596,7 +600,7 @@ func TestRecordsOfOldAreStillReadAndWritten(t *testing.T) {
 			p := onMongoDB(t, mongotest.Shared(t))
 			store := p.store(cfg)
 			if *update {
-				writeGolden(t, p, store, what)
+				writeGolden(t, store, what)
 				wantErr(t, store.Clear(t.Context()), nil)
 			}
 			old := readGolden(t, what)

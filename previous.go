@@ -44,11 +44,11 @@ func (s *Store) takeOver(r *http.Request, session *sessions.Session, st *state) 
 // ErrUnavailable tells of an outage.
 func (s *Store) fromPrevious(r *http.Request, name string) (*sessions.Session, error) {
 	session, err := guarded(func() (*sessions.Session, error) { return s.cfg.Previous.New(r, name) })
-	switch {
-	case errors.Is(err, ErrUnavailable):
+	if errors.Is(err, ErrUnavailable) {
 		return nil, fmt.Errorf("mongostore: Config.Previous: %w", err)
-	case err != nil, session == nil, session.IsNew:
-		return nil, nil
+	}
+	if err != nil || session != nil && session.IsNew {
+		session = nil
 	}
 	return session, nil
 }

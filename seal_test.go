@@ -447,7 +447,7 @@ func TestR03ASaveWhileTheSealerIsDownLosesNothing(t *testing.T) {
 
 func TestR05ALogoutNeedsNoSealer(t *testing.T) {
 	t.Parallel()
-	eachSealerOutage(t, func(t *testing.T, p *place, store *mongostore.Store, down, up func()) {
+	eachSealerOutage(t, func(t *testing.T, p *place, store *mongostore.Store, down, _ func()) {
 		b := start(t, store, map[any]any{"n": 1})
 		down()
 		v := b.load(t, store)
