@@ -114,8 +114,13 @@ func (c *container) start(ctx context.Context) error {
 	return c.pool.Client.StartContainerWithContext(c.name, nil, ctx)
 }
 
-func (c *container) freeze() error { return c.pool.Client.PauseContainer(c.name) }
-func (c *container) thaw() error   { return c.pool.Client.UnpauseContainer(c.name) }
+// A pause of the container would freeze it too, but the engine fails to on a machine that is busy.
+func (c *container) freeze() error { return c.signal(docker.SIGSTOP) }
+func (c *container) thaw() error   { return c.signal(docker.SIGCONT) }
+
+func (c *container) signal(signal docker.Signal) error {
+	return c.pool.Client.KillContainer(docker.KillContainerOptions{ID: c.name, Signal: signal})
+}
 
 func (c *container) alive() bool {
 	info, err := c.pool.Client.InspectContainer(c.name)
