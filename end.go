@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/gorilla/sessions"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 )
+
+// afterOutage bounds a logout whose load has just waited for Timeout in vain.
+const afterOutage = time.Second
 
 // refuse is a Save of a session that is not this store's. It writes nothing, but who logs out is logged out:
 // the cookie is expired, and what the request's cookies prove ends.
@@ -15,16 +19,26 @@ func (s *Store) refuse(r *http.Request, w http.ResponseWriter, session *sessions
 	if session == nil || session.Options == nil || session.Options.MaxAge >= 0 || !validCookieName(session.Name()) {
 		return refusal
 	}
-	ctx, cancel := s.saveContext(r, new(state))
+	ctx, cancel := s.saveContext(r)
 	defer cancel()
 	copied := *session
 	copied.Values = nil
-	return errors.Join(refusal, s.end(ctx, r, w, &copied, new(state), *session.Options))
+	done := s.watch(ctx)
+	event, err := s.end(ctx, r, w, &copied, new(state), *session.Options)
+	if event.Op != "" {
+		done(event)
+	}
+	return errors.Join(refusal, err)
 }
 
 // end deletes the session: the record of this session and of every cookie in the request that proves one.
 // The cookie is expired first, whatever becomes of the rest, and the session object becomes a new one.
-func (s *Store) end(ctx context.Context, r *http.Request, w http.ResponseWriter, session *sessions.Session, st *state, options sessions.Options) error {
+func (s *Store) end(ctx context.Context, r *http.Request, w http.ResponseWriter, session *sessions.Session, st *state, options sessions.Options) (Event, error) {
+	if st.failed != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, afterOutage)
+		defer cancel()
+	}
 	defaults := s.defaultOptions()
 	options.Path = orDefault(options.Path, defaults.Path)
 	options.Domain = orDefault(options.Domain, defaults.Domain)
@@ -32,7 +46,6 @@ func (s *Store) end(ctx context.Context, r *http.Request, w http.ResponseWriter,
 	cookies, unnamed := s.cookiesOf(r, w, session.Name())
 	setCookie(w, session.Name(), "", options)
 
-	done := s.watch(ctx)
 	e := Event{Op: OpDestroy, Name: session.Name()}
 	if st.base != nil {
 		e = eventOf(OpDestroy, &st.base.record, nil)
@@ -46,10 +59,7 @@ func (s *Store) end(ctx context.Context, r *http.Request, w http.ResponseWriter,
 		clear(session.Values)
 		st.knowledge = knowledge{handed: defaults}
 	}
-	if deleted || e.Err != nil {
-		done(e)
-	}
-	return e.Err
+	return e, e.Err
 }
 
 // cookiesOf returns the sessions that the cookies of a request prove, and those that an earlier Save of another

@@ -25,7 +25,7 @@ func (s *Store) load(r *http.Request, session *sessions.Session, st *state) erro
 	if len(r.CookiesNamed(name)) == 0 {
 		return nil
 	}
-	ctx, cancel := s.loadContext(r, st)
+	ctx, cancel := s.loadContext(r)
 	defer cancel()
 	done := s.watch(ctx)
 
@@ -128,8 +128,8 @@ func (s *Store) open(ctx context.Context, rec *record, session *sessions.Session
 
 // loadContext is the context of a load: the request's values, and its deadline if that is earlier, but
 // not its cancellation, which would cost a pooled connection.
-func (s *Store) loadContext(r *http.Request, st *state) (context.Context, context.CancelFunc) {
-	ctx, cancel := s.saveContext(r, st)
+func (s *Store) loadContext(r *http.Request) (context.Context, context.CancelFunc) {
+	ctx, cancel := s.saveContext(r)
 	deadline, ok := r.Context().Deadline()
 	if !ok {
 		return ctx, cancel
@@ -138,19 +138,12 @@ func (s *Store) loadContext(r *http.Request, st *state) (context.Context, contex
 	return ctx, func() { cancelEarlier(); cancel() }
 }
 
-// afterOutage bounds a logout whose load has just waited for Timeout in vain.
-const afterOutage = time.Second
-
 // saveContext is the context of a Save: a browser that goes away must not undo a logout, and the
 // transaction of an application must not hold a login back.
-func (s *Store) saveContext(r *http.Request, st *state) (context.Context, context.CancelFunc) {
+func (s *Store) saveContext(r *http.Request) (context.Context, context.CancelFunc) {
 	ctx := context.WithoutCancel(r.Context())
 	if mongo.SessionFromContext(ctx) != nil {
 		ctx = mongo.NewSessionContext(ctx, nil)
 	}
-	timeout := s.cfg.Timeout
-	if st.failed != nil {
-		timeout = min(timeout, afterOutage)
-	}
-	return context.WithTimeout(ctx, timeout)
+	return context.WithTimeout(ctx, s.cfg.Timeout)
 }

@@ -268,42 +268,48 @@ func (s *Store) Save(r *http.Request, w http.ResponseWriter, session *sessions.S
 	if err != nil {
 		return s.refuse(r, w, session, err)
 	}
+	ctx, cancel := s.saveContext(r)
+	defer cancel()
+	done := s.watch(ctx)
+	event, err := s.save(ctx, r, w, session, st)
+	if event.Op != "" {
+		done(event) // with the session unlocked: it may ask for its Record
+	}
+	return err
+}
+
+// save is Save of a session with a state, and what Observe shall hear of it, if Op is not "".
+func (s *Store) save(ctx context.Context, r *http.Request, w http.ResponseWriter, session *sessions.Session, st *state) (Event, error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 
 	options := s.optionsOf(session, st)
-	ctx, cancel := s.saveContext(r, st)
-	defer cancel()
 	if options.MaxAge < 0 {
 		return s.end(ctx, r, w, session, st, options)
 	}
 	if st.failed != nil {
-		return st.failed
+		return Event{}, st.failed
 	}
 	if session.ID != st.id {
 		if session.ID != "" {
-			return errors.New("mongostore: session.ID was changed; set it to \"\" or call Regenerate for a new secret")
+			return Event{}, errors.New("mongostore: session.ID was changed; set it to \"\" or call Regenerate for a new secret")
 		}
 		st.renew = true
 	}
 	if session.Values == nil {
 		session.Values = make(map[any]any)
 	}
-	done := s.watch(ctx)
 	sv := &saving{Store: s, r: r, session: session, state: st, options: options}
-	d, err := sv.save(ctx)
-	if sv.event.Op != "" {
-		sv.event.Conflicts = sv.misses
-		if err != nil {
-			sv.event.Err = err
-		}
-		done(sv.event)
-	}
+	d, err := sv.run(ctx)
 	if d != nil && d.cookie != "" {
 		options.MaxAge = cookieMaxAge(d.maxAge, d.now, d.expires)
 		setCookie(w, session.Name(), d.cookie, options)
 	}
-	return err
+	sv.event.Conflicts = sv.misses
+	if err != nil {
+		sv.event.Err = err
+	}
+	return sv.event, err
 }
 
 // optionsOf returns the options of the cookie of a session.

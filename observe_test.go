@@ -388,3 +388,25 @@ func TestR21EventsHoldNoSecretNoCookieAndNoValue(t *testing.T) {
 		}
 	})
 }
+
+func TestObserveMayAskForTheRecordOfTheSession(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, p *place) {
+		var store *mongostore.Store
+		var v *visit
+		asked := 0
+		store = p.store(&mongostore.Config{Observe: func(_ context.Context, e mongostore.Event) {
+			if e.Op != mongostore.OpLoad {
+				store.Record(v.Session)
+				asked++
+			}
+		}})
+		v = new(browser).load(t, store)
+		v.saved(t)
+		v.Options.MaxAge = -1
+		v.saved(t)
+		if asked != 2 {
+			t.Errorf("it was told of %d operations", asked)
+		}
+	})
+}

@@ -354,7 +354,7 @@ func FuzzCookie(f *testing.F) {
 func TestR12CountAgreesWithLoadsAboutEditedDocuments(t *testing.T) {
 	t.Parallel()
 	for what, update := range map[string]bson.D{
-		"no createdAt":    unset("createdAt"),
+		"no createdAt": unset("createdAt"),
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()

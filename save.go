@@ -44,9 +44,9 @@ type draft struct {
 	cookie string // encoded; "": none is to be set
 }
 
-// save stores the session. It returns what was written if a cookie for it may be set: only a Save whose
+// run stores the session. It returns what was written if a cookie for it may be set: only a Save whose
 // own command wrote the record sets one.
-func (sv *saving) save(ctx context.Context) (*draft, error) {
+func (sv *saving) run(ctx context.Context) (*draft, error) {
 	st := sv.state
 	if sv.nothingToStore() {
 		return nil, nil
