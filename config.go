@@ -128,8 +128,7 @@ type Config struct {
 
 	// Watching
 
-	// Observe is told of each operation, after it, in its goroutine. It must not block, nor save or look up the
-	// session that the event is about (Store.Save, Store.Record), which would wait for itself. If it panics,
+	// Observe is told of each operation, after it, in its goroutine, so it must not block. If it panics
 	// Logger is told. Default: none.
 	Observe func(context.Context, Event)
 	// Logger is told of failures in the background and of fallbacks, never of secrets or values.

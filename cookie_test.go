@@ -403,7 +403,7 @@ func app(t *testing.T, store *mongostore.Store) *httptest.Server {
 				http.Error(w, err.Error(), http.StatusInternalServerError)
 				return
 			}
-			_, _ = fmt.Fprint(w, session.Values["user"], " ", session.Values["n"], " ", session.Flashes())
+			_, _ = fmt.Fprint(w, session.Values["user"], " ", session.Values["n"], " ", session.Flashes()) //nolint:gosec // no browser shows it
 		}
 	}
 	mux := http.NewServeMux()

@@ -74,7 +74,7 @@ type page func(w http.ResponseWriter, r *http.Request, session *sessions.Session
 // session loads the session for a page and answers for its errors.
 func (a *app) session(next page) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		session, err := a.store.Get(r, cookieName) //nolint:contextcheck // it takes the request's context
+		session, err := a.store.Get(r, cookieName)
 		switch {
 		case errors.Is(err, mongostore.ErrUnavailable):
 			a.fail(w, r, err) // nobody is signed out by an outage: 503
@@ -188,7 +188,7 @@ func (a *app) signIn(w http.ResponseWriter, r *http.Request, session *sessions.S
 // whatever Get says: a session that could not be loaded can still be ended, and
 // even if the database does not answer, the cookie goes.
 func (a *app) signOut(w http.ResponseWriter, r *http.Request) {
-	session, _ := a.store.Get(r, cookieName) //nolint:contextcheck // it takes the request's context
+	session, _ := a.store.Get(r, cookieName)
 	session.Options.MaxAge = -1
 	if err := session.Save(r, w); err != nil {
 		a.log.Error("sign out", "error", err)
