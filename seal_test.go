@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gorilla/securecookie"
+	"github.com/gorilla/sessions"
 	"github.com/mongostore/mongostore"
 	"github.com/mongostore/mongostore/internal/mongotest"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -622,4 +623,18 @@ func FuzzEnvelope(f *testing.F) {
 			t.Errorf("Open: %q, %v; want ErrDecode", plain, err)
 		}
 	})
+}
+
+func TestR19TheTypeInsideAnEnvelopeIsAuthenticated(t *testing.T) {
+	t.Parallel()
+	p := onMongoDB(t, mongotest.Shared(t))
+	credulous := buggy{decode: func(s *sessions.Session) error { s.Values["n"] = "1"; return nil }} // takes any type
+	store := p.store(&mongostore.Config{PayloadCodec: credulous, Sealer: mongostore.AESGCM(oldSeal)})
+	b := start(t, store, map[any]any{"n": "1"})
+	v := b.load(t, store)
+	wantErr(t, v.err, nil)
+	altered := p.sealed(v.ID)
+	altered[0] = byte(bson.TypeString)
+	replaceField(t, p.coll, v.ID, "session", bson.Binary{Subtype: 0x80, Data: altered})
+	b.wantDecodeError(t, "binary become a string", store)
 }
