@@ -242,7 +242,7 @@ func TestR21AServerThatQuotesTheRecordIsNotRepeated(t *testing.T) {
 
 func TestAUniqueIndexThatIsInTheWayIsAnErrorAtOnce(t *testing.T) {
 	t.Parallel()
-	p := onMongoDB(t, mongotest.Shared(t))
+	p := onMongoDB(t, mongotest.Standalone(t)) // FerretDB answers another error
 	store := p.store(&mongostore.Config{UserID: userID, Timeout: 2 * time.Second, NoIndexes: true})
 	one := mongo.IndexModel{Keys: bson.D{{Key: "user", Value: 1}}, Options: options.Index().SetUnique(true).SetSparse(true)}
 	if _, err := p.coll.Indexes().CreateOne(t.Context(), one); err != nil {

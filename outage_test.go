@@ -44,7 +44,9 @@ func (f *unreliable) fail(how mongotest.Fail) {
 func (f *unreliable) mend() { f.off() }
 
 // impatient is a configuration for tests in which MongoDB does not answer.
-func impatient() *mongostore.Config { return &mongostore.Config{AutoRemove: mongostore.AutoRemoveDisabled, Timeout: time.Second} }
+func impatient() *mongostore.Config {
+	return &mongostore.Config{AutoRemove: mongostore.AutoRemoveDisabled, Timeout: time.Second}
+}
 
 // margin is what a slow machine may add to Config.Timeout.
 const margin = 2 * time.Second
