@@ -7,6 +7,7 @@ package acceptance
 import (
 	"encoding/gob"
 	"fmt"
+	"net"
 	"os"
 	"testing"
 
@@ -15,6 +16,7 @@ import (
 
 func TestMain(m *testing.M) {
 	gob.Register(map[string]any{})
+	net.DefaultResolver = resolver()
 	if role := os.Getenv(roleVariable); role != "" {
 		if err := play(role, os.Getenv(uriVariable)); err != nil {
 			fmt.Println(err)

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +37,20 @@ type nameServer struct {
 	asked   map[string]int // by type and name
 }
 
+// asking is the name server that this process asks, nil for the system's.
+var asking atomic.Pointer[nameServer]
+
+// resolver returns one that asks it. It is set once, before anything dials:
+// the net package reads its resolver whenever it does.
+func resolver() *net.Resolver {
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		if n := asking.Load(); n != nil {
+			network, address = "udp", n.address
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}}
+}
+
 // startNameServer starts one that knows a cluster of one member, and makes it
 // the one that this process asks until the test ends.
 func startNameServer(t *testing.T, port uint16, txt string) *nameServer {
@@ -50,12 +65,9 @@ func startNameServer(t *testing.T, port uint16, txt string) *nameServer {
 	ended := make(chan error, 1)
 	go func() { ended <- server.ActivateAndServe() }()
 	<-started
-	before := net.DefaultResolver
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "udp", n.address)
-	}}
+	asking.Store(n)
 	t.Cleanup(func() {
-		net.DefaultResolver = before
+		asking.Store(nil)
 		_ = server.Shutdown()
 		if err := <-ended; err != nil {
 			t.Error(err)
