@@ -89,8 +89,11 @@ func setCookie(w http.ResponseWriter, name, value string, options sessions.Optio
 // otherCookies returns the lines that set another cookie than line does: browsers tell cookies apart by
 // name, path and domain.
 func otherCookies(lines []string, line string) []string {
+	if len(lines) == 0 {
+		return lines
+	}
 	cookie, err := http.ParseSetCookie(line)
-	if err != nil || len(lines) == 0 {
+	if err != nil {
 		return lines
 	}
 	kept := make([]string, 0, len(lines)+1)

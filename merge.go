@@ -131,7 +131,8 @@ func sameValue(a, b any) bool {
 	return same(reflect.ValueOf(a), reflect.ValueOf(b), 0)
 }
 
-// deepest bounds the recursion of same: values that come out of a payload are trees, but they may be deep.
+// deepest bounds how deep into values one goes: those out of a payload are trees, but they may be deep, and a
+// map of the application's may hold itself.
 const deepest = 1000
 
 func same(a, b reflect.Value, depth int) bool {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -95,29 +96,56 @@ func newVersion() int64 {
 type collection struct {
 	*mongo.Collection                   // reads from the primary, writes with the collection's write concern
 	durable           *mongo.Collection // writes with majority
+	reads             *options.RunCmdOptionsBuilder
 }
 
 // newCollection pins what must not depend on the client's settings.
 func newCollection(coll *mongo.Collection, cfg *Config) *collection {
-	reads := options.Collection().SetReadPreference(cfg.ReadPreference).SetReadConcern(readconcern.Local())
+	pinned := options.Collection().SetReadPreference(cfg.ReadPreference).SetReadConcern(readconcern.Local())
 	if cfg.WriteConcern != nil {
-		c := coll.Clone(reads.SetWriteConcern(cfg.WriteConcern))
-		return &collection{c, c}
+		pinned.SetWriteConcern(cfg.WriteConcern)
 	}
-	plain := coll.Clone(reads)
-	return &collection{plain, plain.Clone(options.Collection().SetWriteConcern(writeconcern.Majority()))}
+	c := &collection{Collection: coll.Clone(pinned), reads: options.RunCmd().SetReadPreference(cfg.ReadPreference)}
+	if c.durable = c.Collection; cfg.WriteConcern == nil {
+		c.durable = c.Clone(options.Collection().SetWriteConcern(writeconcern.Majority()))
+	}
+	return c
 }
 
-// find filters by _id alone, which takes the server's fast path; the caller checks the rest.
+// find filters by _id alone, which takes the server's fast path; the caller checks the rest. The driver does the
+// bare command with less ado than FindOne, but only FindOne repeats a read that failed, on the new primary say.
 func (c *collection) find(ctx context.Context, id string) (*record, error) {
-	raw, err := c.FindOne(ctx, bson.D{{Key: "_id", Value: id}}).Raw()
-	if errors.Is(err, mongo.ErrNoDocuments) {
+	raw, err := firstOf(c.Database().RunCommand(ctx, c.findCommand(id), c.reads).Raw())
+	if err != nil && ctx.Err() == nil {
+		raw, err = c.FindOne(ctx, bson.D{{Key: "_id", Value: id}}).Raw()
+	}
+	if errors.Is(err, mongo.ErrNoDocuments) || err == nil && raw == nil {
 		return nil, errNoRecord
 	}
 	if err != nil {
 		return nil, unavailable(err)
 	}
 	return parseRecord(raw), nil
+}
+
+func (c *collection) findCommand(id string) bson.Raw {
+	d, start := newDocument(128+len(id)).string("find", c.Name()).begin("filter")
+	d, start = d.string("_id", id).endAt(start).int32("limit", 1).bool("singleBatch", true).begin("readConcern")
+	return d.string("level", "local").endAt(start).end()
+}
+
+// firstOf returns the first document of the reply to a find, nil if there is none.
+func firstOf(reply bson.Raw, err error) (bson.Raw, error) {
+	if err != nil {
+		return nil, err
+	}
+	batch, err := reply.LookupErr("cursor", "firstBatch")
+	if err != nil {
+		return nil, err
+	}
+	docs := elementsOf(batch.Value)
+	docs.next()
+	return bson.Raw(docs.value.Value), docs.err
 }
 
 func (c *collection) insert(ctx context.Context, rec *record) (bool, error) {
@@ -229,7 +257,7 @@ func (c *collection) list(ctx context.Context, alive alive, user string, yield f
 	}
 	defer func() { _ = cursor.Close(context.WithoutCancel(ctx)) }()
 	for cursor.Next(ctx) {
-		if !yield(parseRecord(cursor.Current), nil) {
+		if !yield(parseRecord(slices.Clone(cursor.Current)), nil) { // not a part of a batch, which is large
 			return
 		}
 	}
@@ -295,102 +323,124 @@ func (rec *record) guard(now time.Time) guard {
 	return g
 }
 
-func (g guard) filter() bson.D {
-	var version any // null, which an absent field equals, as for a nil token
-	if g.version != 0 {
-		version = g.version
+func (g guard) filter() bson.Raw {
+	d := newDocument(128+len(g.session.Value)).string("_id", g.id)
+	if g.token == nil {
+		d = d.null("token") // which an absent field equals
+	} else {
+		d = d.binary("token", g.token)
 	}
-	filter := bson.D{
-		{Key: "_id", Value: g.id},
-		{Key: "token", Value: g.token},
-		{Key: "version", Value: version},
-		{Key: "expires", Value: bson.D{{Key: "$gt", Value: g.now}}},
+	if g.version == 0 {
+		d = d.null("version")
+	} else {
+		d = d.int64("version", g.version)
 	}
+	d, start := d.begin("expires")
+	d = d.date("$gt", g.now).endAt(start)
 	if !g.session.IsZero() { // with $eq: a document by itself could be read as operators
-		filter = append(filter, bson.E{Key: "session", Value: bson.D{{Key: "$eq", Value: g.session}}})
+		d, start = d.begin("session")
+		d = d.value("$eq", g.session).endAt(start)
 	}
-	return filter
+	return d.end()
 }
 
 // document returns the record as it is inserted.
-func (rec *record) document() bson.D {
-	doc := bson.D{{Key: "_id", Value: rec.id}}
+func (rec *record) document() bson.Raw {
+	d := newDocument(rec.size()).string("_id", rec.id)
 	if rec.token != nil {
-		doc = append(doc, bson.E{Key: "token", Value: rec.token})
+		d = d.binary("token", rec.token)
 	}
-	doc = append(doc, bson.D{
-		{Key: "name", Value: rec.name},
-		{Key: "session", Value: rec.session},
-		{Key: "expires", Value: rec.expires},
-		{Key: "createdAt", Value: rec.createdAt},
-		{Key: "updatedAt", Value: rec.updatedAt},
-		{Key: "version", Value: rec.version},
-	}...)
-	if rec.labels != nil {
-		doc = append(doc, bson.E{Key: "labels", Value: rec.labels})
-	}
-	set, _ := rec.optional()
-	return append(doc, set...)
+	d = d.string("name", rec.name).
+		value("session", rec.session).
+		date("expires", rec.expires).
+		date("createdAt", rec.createdAt).
+		date("updatedAt", rec.updatedAt).
+		int64("version", rec.version)
+	return rec.optional(d, renewal).end()
 }
 
 // changes returns the update that writes the fields of a scope.
-func (rec *record) changes(s scope) bson.D {
-	set := bson.D{{Key: "expires", Value: rec.expires}, {Key: "updatedAt", Value: rec.updatedAt}}
+func (rec *record) changes(s scope) bson.Raw {
 	if s == deadline {
-		return bson.D{{Key: "$set", Value: set}}
+		d, start := newDocument(64).begin("$set")
+		return d.date("expires", rec.expires).date("updatedAt", rec.updatedAt).endAt(start).end()
 	}
-	update := bson.D{}
+	d, start := newDocument(rec.size()), 0
 	if s == editing {
-		update, set = bson.D{{Key: "$max", Value: set[:1]}}, set[1:]
+		d, start = d.begin("$max")
+	} else {
+		d, start = d.begin("$set")
 	}
-	set = append(set, bson.E{Key: "session", Value: rec.session}, bson.E{Key: "version", Value: rec.version})
+	d = d.date("expires", rec.expires)
+	if s == editing {
+		d, start = d.endAt(start).begin("$set")
+	}
+	d = d.date("updatedAt", rec.updatedAt).value("session", rec.session).int64("version", rec.version)
 	if s == renewal || rec.born {
-		set = append(set, bson.E{Key: "createdAt", Value: rec.createdAt})
+		d = d.date("createdAt", rec.createdAt)
 	}
-	present, absent := rec.optional()
 	if s == renewal {
-		set = append(set, bson.E{Key: "token", Value: rec.token})
-		if rec.labels != nil {
-			set = append(set, bson.E{Key: "labels", Value: rec.labels})
-		} else {
-			absent = append(absent, bson.E{Key: "labels", Value: ""})
+		d = d.binary("token", rec.token)
+	}
+	d = rec.optional(d, s).endAt(start)
+	if absent := rec.absent(s); len(absent) > 0 {
+		d, start = d.begin("$unset")
+		for _, field := range absent {
+			d = d.string(field, "")
 		}
+		d = d.endAt(start)
 	}
-	update = append(update, bson.E{Key: "$set", Value: append(set, present...)})
-	if len(absent) > 0 {
-		update = append(update, bson.E{Key: "$unset", Value: absent})
-	}
-	return update
+	return d.end()
 }
 
-// optional returns the fields that a record need not have: those it has, and those it lacks.
-func (rec *record) optional() (present, absent bson.D) {
+// size is about how long a document of all of a record is.
+func (rec *record) size() int {
+	return 256 + len(rec.id) + len(rec.name) + len(rec.session.Value) + len(rec.labels) + len(rec.user)
+}
+
+// optional appends those of the fields that a record need not have which it has. Labels are of a scope's
+// business only if the session is a new one.
+func (rec *record) optional(d document, s scope) document {
+	if rec.labels != nil && s == renewal {
+		d = d.value("labels", bson.RawValue{Type: bson.TypeEmbeddedDocument, Value: rec.labels})
+	}
 	if rec.user != "" {
-		present = append(present, bson.E{Key: "user", Value: rec.user})
-	} else {
-		absent = append(absent, bson.E{Key: "user", Value: ""})
+		d = d.string("user", rec.user)
 	}
 	if rec.maxAge != nil {
-		present = append(present, bson.E{Key: "maxAge", Value: *rec.maxAge})
-	} else {
-		absent = append(absent, bson.E{Key: "maxAge", Value: ""})
+		d = d.int32("maxAge", *rec.maxAge)
 	}
-	return present, absent
+	return d
+}
+
+// absent returns the names of those that it lacks.
+func (rec *record) absent(s scope) []string {
+	fields := make([]string, 0, 3)
+	if rec.labels == nil && s == renewal {
+		fields = append(fields, "labels")
+	}
+	if rec.user == "" {
+		fields = append(fields, "user")
+	}
+	if rec.maxAge == nil {
+		fields = append(fields, "maxAge")
+	}
+	return fields
 }
 
 // parseRecord reads a document, whoever wrote or edited it. What decides whether a session is valid is
 // taken strictly: a token or deadline of another type is like none. Other fields of a wrong type make the
-// record undecodable. The result shares no memory with raw.
+// record undecodable. The result keeps parts of raw, which is not to be written to.
 func parseRecord(raw bson.Raw) *record {
 	rec := new(record)
-	elements, err := raw.Elements()
-	if err != nil {
-		rec.damage = fmt.Errorf("mongostore: %w: %w", ErrDecode, err)
-	}
-	for _, element := range elements {
-		if !rec.set(element.Key(), element.Value()) && rec.damage == nil {
-			rec.damage = fmt.Errorf("mongostore: %w: field %q has a wrong type or value", ErrDecode, element.Key())
+	e := elementsOf(raw)
+	for e.next() {
+		if !rec.set(string(e.key), e.value) && rec.damage == nil {
+			rec.damage = fmt.Errorf("mongostore: %w: field %q has a wrong type or value", ErrDecode, e.key)
 		}
+	}
+	if e.err != nil {
+		rec.damage = fmt.Errorf("mongostore: %w: %w", ErrDecode, e.err)
 	}
 	return rec
 }
@@ -406,7 +456,7 @@ func (rec *record) set(field string, value bson.RawValue) (ok bool) {
 	case "name":
 		rec.name, ok = value.StringValueOK()
 	case "session":
-		rec.session, ok = bson.RawValue{Type: value.Type, Value: append([]byte{}, value.Value...)}, true
+		rec.session, ok = value, true
 	case "expires":
 		rec.expires, _ = dateOf(value)
 		ok = true
@@ -418,9 +468,7 @@ func (rec *record) set(field string, value bson.RawValue) (ok bool) {
 		rec.version, ok = value.Int64OK()
 		ok = ok && rec.version != 0
 	case "labels":
-		var labels bson.Raw
-		labels, ok = value.DocumentOK()
-		rec.labels = append(bson.Raw{}, labels...)
+		rec.labels, ok = value.DocumentOK()
 	case "user":
 		rec.user, ok = value.StringValueOK()
 	case "maxAge":
