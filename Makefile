@@ -64,6 +64,9 @@ fmt: ## format all modules with gofumpt and goimports
 fmt-check: ## print what make fmt would change
 	@$(LINT) fmt --diff
 
+allocs: ## see that no operation allocates more than it did
+	@$(GO) test -count=1 -run TestAllocationsDoNotGrow .
+
 docs: server ## run the examples of the documentation; look for exported names without a comment
 	@$(GO) test -count=1 -run '^Example|README|Docs' ./...
 	@$(LINT) run --enable-only revive ./...
@@ -78,7 +81,7 @@ fuzz: server ## run each fuzz test for FUZZTIME (default 10s)
 demo: ## run the example application
 	@cd example && $(GO) run .
 
-check: fmt-check lint vet cover docs test-modules ## all that must pass before a commit
+check: fmt-check lint vet cover allocs docs test-modules ## all that must pass before a commit
 
 server:
 	@scripts/server
@@ -87,4 +90,4 @@ clean: ## remove what the other targets left
 	@rm -rf .cache coverage.all coverage.out
 
 .PHONY: help test test-replicaset test-docker test-ferretdb test-modules cover lint vet fmt fmt-check docs fuzz \
-	demo check server clean acceptance planted
+	demo check server clean acceptance planted allocs

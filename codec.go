@@ -2,15 +2,9 @@ package mongostore
 
 import (
 	"bytes"
-	"encoding/gob"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"slices"
-	"strconv"
-	"time"
 
 	"github.com/gorilla/sessions"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -30,79 +24,6 @@ type Codec interface {
 	Decode(value bson.RawValue, session *sessions.Session) error
 }
 
-// GobCodec stores values with encoding/gob, as binary (subtype 0). It takes keys and values of any type;
-// types other than Go's basic ones must be made known by gob.Register in every program that reads them.
-//
-// GobCodec, JSONCodec and BSONCodec read each other's records, so that a collection can move from one to
-// another while it is in use. All are safe for concurrent use.
-type GobCodec struct{}
-
-// Encode implements [Codec].
-func (GobCodec) Encode(session *sessions.Session) (bson.RawValue, error) {
-	var buf bytes.Buffer
-	if err := gob.NewEncoder(&buf).Encode(session.Values); err != nil {
-		return bson.RawValue{}, gobError(session.Values, err)
-	}
-	return binaryValue(bson.TypeBinaryGeneric, buf.Bytes()), nil
-}
-
-// Decode implements [Codec].
-func (GobCodec) Decode(value bson.RawValue, session *sessions.Session) error {
-	return decodeAny(value, session, decodeGob)
-}
-
-// JSONCodec stores values as a JSON text in a string, as connect-mongo does with stringify. Keys must be
-// strings. Values come back as encoding/json gives them: float64, string, bool, nil, []any, map[string]any;
-// an integer beyond 2^53, which float64 would round, comes back as json.Number.
-type JSONCodec struct{}
-
-// Encode implements [Codec].
-func (JSONCodec) Encode(session *sessions.Session) (bson.RawValue, error) {
-	values, err := stringKeys(session.Values, "JSONCodec")
-	if err != nil {
-		return bson.RawValue{}, err
-	}
-	text, err := marshalJSON(values)
-	if err != nil {
-		return bson.RawValue{}, blame(values, err, func(_ string, v any) error { _, err := marshalJSON(v); return err })
-	}
-	return stringValue(text), nil
-}
-
-// Decode implements [Codec].
-func (JSONCodec) Decode(value bson.RawValue, session *sessions.Session) error {
-	return decodeAny(value, session, decodeGob)
-}
-
-// BSONCodec stores values as a document, as connect-mongo does with stringify: false, so that MongoDB can
-// query them: db.sessions.find({"session.cart.total": {$gt: 100}}). Keys must be strings. Values come back
-// as bool, int, float64, string, nil, time.Time (UTC, whole milliseconds), []byte, []any, map[string]any,
-// or the driver's type for what only BSON has, such as bson.ObjectID. MongoDB before 5.0 refuses keys that
-// begin with a dollar sign.
-type BSONCodec struct{}
-
-// Encode implements [Codec].
-func (BSONCodec) Encode(session *sessions.Session) (bson.RawValue, error) {
-	values, err := stringKeys(session.Values, "BSONCodec")
-	if err != nil {
-		return bson.RawValue{}, err
-	}
-	doc := make(bson.D, 0, len(values))
-	for _, key := range slices.Sorted(maps.Keys(values)) {
-		doc = append(doc, bson.E{Key: key, Value: values[key]})
-	}
-	raw, err := bson.Marshal(doc)
-	if err != nil {
-		return bson.RawValue{}, blame(values, err, func(key string, v any) error { _, err := bson.Marshal(bson.D{{Key: key, Value: v}}); return err })
-	}
-	return bson.RawValue{Type: bson.TypeEmbeddedDocument, Value: raw}, nil
-}
-
-// Decode implements [Codec].
-func (BSONCodec) Decode(value bson.RawValue, session *sessions.Session) error {
-	return decodeAny(value, session, decodeGob)
-}
-
 // BytesCodec returns a Codec that stores what marshal makes of a map[string]any, as binary (subtype 0), for
 // MessagePack, CBOR and the like. unmarshal is given a *map[string]any. Keys must be strings. It reads the
 // records of JSONCodec and BSONCodec too; those of GobCodec it takes for its own.
@@ -119,13 +40,17 @@ func (c bytesCodec) Encode(session *sessions.Session) (bson.RawValue, error) {
 	if c.marshal == nil || c.unmarshal == nil {
 		return bson.RawValue{}, errors.New("BytesCodec needs both functions")
 	}
-	values, err := stringKeys(session.Values, "BytesCodec")
+	keys, err := sortedKeys(session.Values, "BytesCodec")
 	if err != nil {
 		return bson.RawValue{}, err
 	}
+	values := make(map[string]any, len(keys))
+	for _, key := range keys {
+		values[key] = session.Values[key]
+	}
 	data, err := c.marshal(values)
 	if err != nil {
-		return bson.RawValue{}, blame(values, err, func(key string, v any) error { _, err := c.marshal(map[string]any{key: v}); return err })
+		return bson.RawValue{}, c.blame(values, err)
 	}
 	return binaryValue(bson.TypeBinaryGeneric, data), nil
 }
@@ -152,11 +77,7 @@ func decodeAny(value bson.RawValue, session *sessions.Session, decodeBinary func
 		}
 		values, err = decodeBinary(data)
 	case bson.TypeString:
-		text, ok := value.StringValueOK()
-		if !ok {
-			return errors.New("the payload is a damaged string")
-		}
-		values, err = decodeJSON(text)
+		values, err = decodeObject(textOf(value))
 	case bson.TypeEmbeddedDocument:
 		doc, ok := value.DocumentOK()
 		if !ok {
@@ -172,143 +93,18 @@ func decodeAny(value bson.RawValue, session *sessions.Session, decodeBinary func
 	return err
 }
 
-func decodeGob(data []byte) (map[any]any, error) {
-	values := make(map[any]any)
-	err := gob.NewDecoder(bytes.NewReader(data)).Decode(&values) //nolint:gosec // what gob may make is registered; see SECURITY.md
-	return values, err
-}
-
-func marshalJSON(v any) (string, error) {
-	var buf bytes.Buffer
-	encoder := json.NewEncoder(&buf)
-	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(v)
-	return string(bytes.TrimSuffix(buf.Bytes(), []byte("\n"))), err
-}
-
-func decodeJSON(text string) (map[any]any, error) {
-	var values map[string]any
-	decoder := json.NewDecoder(bytes.NewReader([]byte(text)))
-	decoder.UseNumber()
-	if err := decoder.Decode(&values); err != nil {
-		return nil, err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is more after the JSON value")
-	}
-	return anyKeys(floats(values).(map[string]any)), nil
-}
-
-// floats replaces the numbers in what JSON gave, in place, by float64 where that is exact.
-func floats(value any) any {
-	switch v := value.(type) {
-	case map[string]any:
-		for key := range v {
-			v[key] = floats(v[key])
-		}
-	case []any:
-		for i := range v {
-			v[i] = floats(v[i])
-		}
-	case json.Number:
-		return float(v)
-	}
-	return value
-}
-
-// float keeps an integer beyond 2^53 as it was written, since float64 rounds most of them.
-func float(n json.Number) any {
-	f, err := n.Float64()
-	if err != nil {
-		return n
-	}
-	const exact = 1 << 53
-	i, err := strconv.ParseInt(string(n), 10, 64)
-	if errors.Is(err, strconv.ErrRange) || err == nil && (i > exact || i < -exact) {
-		return n
-	}
-	return f
-}
-
-func decodeBSON(doc bson.Raw) (map[any]any, error) {
-	elements, err := doc.Elements()
-	if err != nil {
-		return nil, err
-	}
-	values := make(map[any]any, len(elements))
-	for _, e := range elements {
-		if values[e.Key()], err = fromBSON(e.Value()); err != nil {
-			return nil, err
-		}
-	}
-	return values, nil
-}
-
-// fromBSON returns a BSON value in the type that a Go program would have used for it.
-func fromBSON(value bson.RawValue) (any, error) {
-	switch value.Type {
-	case bson.TypeEmbeddedDocument:
-		elements, err := value.Document().Elements()
-		if err != nil {
-			return nil, err
-		}
-		m := make(map[string]any, len(elements))
-		for _, e := range elements {
-			if m[e.Key()], err = fromBSON(e.Value()); err != nil {
-				return nil, err
-			}
-		}
-		return m, nil
-	case bson.TypeArray:
-		elements, err := value.Array().Values()
-		if err != nil {
-			return nil, err
-		}
-		list := make([]any, len(elements))
-		for i, e := range elements {
-			if list[i], err = fromBSON(e); err != nil {
-				return nil, err
-			}
-		}
-		return list, nil
-	}
-	return scalarFromBSON(value)
-}
-
-func scalarFromBSON(value bson.RawValue) (any, error) {
-	if err := value.Validate(); err != nil {
-		return nil, err
-	}
-	switch value.Type {
-	case bson.TypeInt32:
-		return int(value.Int32()), nil
-	case bson.TypeInt64:
-		return int(value.Int64()), nil
-	case bson.TypeDateTime:
-		return time.UnixMilli(value.DateTime()).UTC(), nil
-	case bson.TypeNull, bson.TypeUndefined:
-		return nil, nil
-	case bson.TypeBinary:
-		if subtype, data := value.Binary(); subtype == bson.TypeBinaryGeneric {
-			return append([]byte{}, data...), nil
-		}
-	}
-	var v any
-	err := value.Unmarshal(&v)
-	return v, err
-}
-
-// stringKeys returns values with their keys as strings, or an error that names one that is none.
-func stringKeys(values map[any]any, codec string) (map[string]any, error) {
-	strings := make(map[string]any, len(values))
-	for key, value := range values {
+// sortedKeys returns the keys of values, or an error that names one that is no string.
+func sortedKeys(values map[any]any, codec string) ([]string, error) {
+	keys := make([]string, 0, len(values))
+	for key := range values {
 		text, ok := key.(string)
 		if !ok {
 			return nil, fmt.Errorf("the key of %s is of type %T: %s takes only string keys; GobCodec takes any", keyName(key), key, codec)
 		}
-		strings[text] = value
+		keys = append(keys, text)
 	}
-	return strings, nil
+	slices.Sort(keys)
+	return keys, nil
 }
 
 func anyKeys(values map[string]any) map[any]any {
@@ -319,22 +115,14 @@ func anyKeys(values map[string]any) map[any]any {
 	return m
 }
 
-// blame finds the value because of which an encoding failed.
-func blame(values map[string]any, err error, encode func(key string, value any) error) error {
-	for key, value := range values {
-		if one := encode(key, value); one != nil {
-			return fmt.Errorf("%s, a %T: %w", keyName(key), value, one)
-		}
-	}
-	return err
+func cannotEncode(key string, value any, err error) error {
+	return fmt.Errorf("%s, a %T: %w", keyName(key), value, err)
 }
 
-// gobError names the key whose value does not encode, and what to do about it.
-func gobError(values map[any]any, err error) error {
+func (c bytesCodec) blame(values map[string]any, err error) error {
 	for key, value := range values {
-		one := gob.NewEncoder(new(bytes.Buffer)).Encode(map[any]any{key: value})
-		if one != nil {
-			return fmt.Errorf("%s: %w; gob needs gob.Register(%T{}) at start, and exported fields", keyName(key), one, value)
+		if _, one := c.marshal(map[string]any{key: value}); one != nil {
+			return cannotEncode(key, value, one)
 		}
 	}
 	return err
@@ -351,18 +139,29 @@ func keyName(key any) string {
 
 // binaryValue returns data as a BSON binary value.
 func binaryValue(subtype byte, data []byte) bson.RawValue {
-	value := make([]byte, 0, 5+len(data))
-	value = appendLength(value, len(data))
-	value = append(value, subtype)
-	return bson.RawValue{Type: bson.TypeBinary, Value: append(value, data...)}
+	return endBinary(append(beginBinary(subtype, len(data)), data...))
 }
 
-// stringValue returns text as a BSON string value.
-func stringValue(text string) bson.RawValue {
-	value := make([]byte, 0, 5+len(text))
-	value = appendLength(value, len(text)+1)
-	value = append(value, text...)
-	return bson.RawValue{Type: bson.TypeString, Value: append(value, 0)}
+// beginBinary begins a BSON binary value of about this size; endBinary ends it, once its data is appended.
+func beginBinary(subtype byte, size int) []byte {
+	return append(make([]byte, 0, 5+size), 0, 0, 0, 0, subtype)
+}
+
+func endBinary(value []byte) bson.RawValue {
+	appendLength(value[:0], len(value)-5)
+	return bson.RawValue{Type: bson.TypeBinary, Value: value}
+}
+
+// roughSize guesses how long an encoding of values will be.
+func roughSize(values map[any]any) int {
+	size := 64
+	for _, value := range values {
+		if text, ok := value.(string); ok {
+			size += len(text)
+		}
+		size += 32
+	}
+	return size
 }
 
 func appendLength(b []byte, n int) []byte {

@@ -172,8 +172,6 @@ type cart struct{ Total int }
 func TestDocsOfWhatCodecsGiveBack(t *testing.T) {
 	t.Parallel()
 	gob.Register(cart{})
-	gob.Register(time.Time{})
-	gob.Register(map[string]any{})
 	examples := map[string]any{}
 	for _, value := range []any{
 		true, "a", 1, uint8(1), int64(1), 1.5, time.Now(), []byte("a"), []string{"a"}, []any{"a"}, map[string]any{"a": "b"}, cart{1}, &cart{1},

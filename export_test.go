@@ -64,3 +64,8 @@ func OpenDocument(s *Store, document []byte, name string) (session *sessions.Ses
 	_, err = s.open(context.Background(), rec, session)
 	return session, credentials{handle: rec.id, secret: "nobody's", id: rec.id}.fit(rec), err
 }
+
+// Differ reports what a codec makes of two payloads without decoding them.
+func Differ(codec Codec, mine, stored bson.RawValue) (different, known bool) {
+	return payloads{codec: codec}.differ(mine, stored)
+}

@@ -35,6 +35,20 @@ func (p payloads) encode(session *sessions.Session) (bson.RawValue, error) {
 	return value, nil
 }
 
+// differer is a codec that can tell, without decoding them, whether two payloads hold different values: stored,
+// and mine, which it has just encoded itself.
+type differer interface {
+	differ(mine, stored bson.RawValue) (different, known bool)
+}
+
+func (p payloads) differ(mine, stored bson.RawValue) (different, known bool) {
+	codec, ok := p.codec.(differer)
+	if !ok {
+		return false, false
+	}
+	return codec.differ(mine, stored)
+}
+
 // largest names the value that takes most of a session that is too large.
 func (p payloads) largest(session *sessions.Session) string {
 	size, name := 0, ""

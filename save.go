@@ -206,6 +206,9 @@ func (sv *saving) changed(d *draft, plain bson.RawValue) (bool, error) {
 	if plain.Equal(sv.target.plain) {
 		return false, nil
 	}
+	if different, known := sv.payloads.differ(plain, sv.target.plain); known {
+		return different, nil
+	}
 	a, err := sv.payloads.values(plain)
 	if err != nil {
 		return false, fmt.Errorf("mongostore: the session's values would not come back: %w", err)

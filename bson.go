@@ -1,0 +1,123 @@
+package mongostore
+
+import (
+	"time"
+
+	"github.com/gorilla/sessions"
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// BSONCodec stores values as a document, as connect-mongo does with stringify: false, so that MongoDB can
+// query them: db.sessions.find({"session.cart.total": {$gt: 100}}). Keys must be strings. Values come back
+// as bool, int, float64, string, nil, time.Time (UTC, whole milliseconds), []byte, []any, map[string]any,
+// or the driver's type for what only BSON has, such as bson.ObjectID. MongoDB before 5.0 refuses keys that
+// begin with a dollar sign.
+type BSONCodec struct{}
+
+// Encode implements [Codec].
+func (BSONCodec) Encode(session *sessions.Session) (bson.RawValue, error) {
+	keys, err := sortedKeys(session.Values, "BSONCodec")
+	if err != nil {
+		return bson.RawValue{}, err
+	}
+	doc := make(bson.D, len(keys))
+	for i, key := range keys {
+		doc[i] = bson.E{Key: key, Value: session.Values[key]}
+	}
+	raw, err := bson.Marshal(doc)
+	if err != nil {
+		return bson.RawValue{}, blame(doc, err)
+	}
+	return bson.RawValue{Type: bson.TypeEmbeddedDocument, Value: raw}, nil
+}
+
+// Decode implements [Codec].
+func (BSONCodec) Decode(value bson.RawValue, session *sessions.Session) error {
+	return decodeAny(value, session, decodeGob)
+}
+
+// differ implements [differer].
+func (BSONCodec) differ(mine, stored bson.RawValue) (different, known bool) {
+	return !sameBSON(mine, stored), stored.Type == bson.TypeEmbeddedDocument
+}
+
+// blame finds the value because of which an encoding failed.
+func blame(doc bson.D, err error) error {
+	for _, e := range doc {
+		if _, one := bson.Marshal(bson.D{e}); one != nil {
+			return cannotEncode(e.Key, e.Value, one)
+		}
+	}
+	return err
+}
+
+func decodeBSON(doc bson.Raw) (map[any]any, error) {
+	values := make(map[any]any)
+	e := elementsOf(doc)
+	for e.next() {
+		value, err := fromBSON(e.value)
+		if err != nil {
+			return nil, err
+		}
+		values[string(e.key)] = value
+	}
+	return values, e.err
+}
+
+// fromBSON returns a BSON value in the type that a Go program would have used for it.
+func fromBSON(value bson.RawValue) (any, error) {
+	switch value.Type {
+	case bson.TypeEmbeddedDocument:
+		m := make(map[string]any)
+		e := elementsOf(value.Value)
+		for e.next() {
+			v, err := fromBSON(e.value)
+			if err != nil {
+				return nil, err
+			}
+			m[string(e.key)] = v
+		}
+		return m, e.err
+	case bson.TypeArray:
+		list := []any{}
+		e := elementsOf(value.Value)
+		for e.next() {
+			v, err := fromBSON(e.value)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, v)
+		}
+		return list, e.err
+	}
+	return scalarFromBSON(value)
+}
+
+func scalarFromBSON(value bson.RawValue) (any, error) {
+	if err := value.Validate(); err != nil {
+		return nil, err
+	}
+	switch value.Type {
+	case bson.TypeString:
+		return value.StringValue(), nil
+	case bson.TypeBoolean:
+		return value.Boolean(), nil
+	case bson.TypeDouble:
+		return value.Double(), nil
+	case bson.TypeInt32:
+		return int(value.Int32()), nil
+	case bson.TypeInt64:
+		return int(value.Int64()), nil
+	case bson.TypeDateTime:
+		return time.UnixMilli(value.DateTime()).UTC(), nil
+	case bson.TypeNull, bson.TypeUndefined:
+		return nil, nil
+	case bson.TypeBinary:
+		if subtype, data := value.Binary(); subtype == bson.TypeBinaryGeneric {
+			return append([]byte{}, data...), nil
+		}
+	}
+	var v any
+	err := value.Unmarshal(&v)
+	return v, err
+}

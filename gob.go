@@ -1,0 +1,488 @@
+package mongostore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/gorilla/sessions"
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// GobCodec stores values with their exact Go types, as binary (subtype 0). It takes keys and values of any type.
+// The common ones (string, bool, numbers, time.Time, []byte, []string, []any, map[string]string, map[string]any,
+// nil, under string keys) have a form that is cheap to read; all else goes through encoding/gob, and such types
+// must be made known by gob.Register in every program that reads them. It also reads what is gob alone.
+//
+// GobCodec, JSONCodec and BSONCodec read each other's records, so that a collection can move from one to
+// another while it is in use. All are safe for concurrent use.
+type GobCodec struct{}
+
+// Encode implements [Codec].
+func (GobCodec) Encode(session *sessions.Session) (bson.RawValue, error) {
+	value, err := appendCompact(beginBinary(bson.TypeBinaryGeneric, roughSize(session.Values)), session.Values)
+	if err != nil {
+		return bson.RawValue{}, err
+	}
+	return endBinary(value), nil
+}
+
+// Decode implements [Codec].
+func (GobCodec) Decode(value bson.RawValue, session *sessions.Session) error {
+	return decodeAny(value, session, decodeGob)
+}
+
+// differ implements [differer]: equal values have equal forms, but for what is left to gob.
+func (GobCodec) differ(mine, stored bson.RawValue) (different, known bool) {
+	whole := func(value bson.RawValue) bool {
+		_, data, ok := value.BinaryOK()
+		return ok && bytes.HasPrefix(data, []byte(compactWhole))
+	}
+	return !mine.Equal(stored), whole(mine) && whole(stored)
+}
+
+func decodeGob(data []byte) (map[any]any, error) {
+	if isCompact(data) {
+		return decodeCompact(data)
+	}
+	return decodeStream(data)
+}
+
+func decodeStream(data []byte) (map[any]any, error) {
+	values := make(map[any]any)
+	err := gob.NewDecoder(bytes.NewReader(data)).Decode(&values) //nolint:gosec // what gob may make is registered; see SECURITY.md
+	return values, err
+}
+
+// gobError names the key whose value does not encode, and what to do about it.
+func gobError(values map[any]any, err error) error {
+	for key, value := range values {
+		one := gob.NewEncoder(new(bytes.Buffer)).Encode(map[any]any{key: value})
+		if one != nil {
+			return fmt.Errorf("%s: %w; gob needs gob.Register(%T{}) at start, and exported fields", keyName(key), one, value)
+		}
+	}
+	return err
+}
+
+// The compact form is what GobCodec stores. It keeps the exact type of every value, as gob does, but for the
+// common types it does without the description of types that gob puts into each stream and compiles anew from
+// each one it reads. Values of other types, and those under keys that are no strings, follow in a gob stream.
+//
+//	form   = 0x00 0x01 { key value } 0x00
+//	       | 0x00 0x02 { key value } 0x00 gob stream of a map[any]any
+//	key    = length + 1, bytes
+//	value  = kind, content
+//
+// Keys are sorted, here and in maps, so that equal values have equal forms. Nothing that gob writes begins with
+// a zero byte: a payload that does not is a gob stream as a whole.
+const (
+	compactWhole = "\x00\x01"
+	compactMixed = "\x00\x02"
+)
+
+func isCompact(data []byte) bool {
+	return bytes.HasPrefix(data, []byte(compactWhole)) || bytes.HasPrefix(data, []byte(compactMixed))
+}
+
+// The kinds of values. They are stored: never renumber them. Lengths and unsigned integers are varints, signed
+// ones zigzag varints, as in encoding/binary; floats are little-endian.
+const (
+	kindNil byte = iota
+	kindFalse
+	kindTrue
+	kindInt
+	kindInt8
+	kindInt16
+	kindInt32
+	kindInt64
+	kindUint
+	kindUint8
+	kindUint16
+	kindUint32
+	kindUint64
+	kindFloat32
+	kindFloat64
+	kindString  // length, bytes
+	kindTime    // length, what MarshalBinary makes
+	kindBytes   // []byte; here and below, the length is one more than it is, and 0 for nil
+	kindStrings // []string: each as length, bytes
+	kindList    // []any: each as value
+	kindTexts   // map[string]string: each as length, bytes, length, bytes
+	kindMap     // map[string]any: each as length, bytes, value
+)
+
+var (
+	errUncommon = errors.New("a type that is left to gob")
+	errTooDeep  = fmt.Errorf("its values lie more than %d deep in one another", deepest)
+	errDamaged  = errors.New("the payload is damaged")
+)
+
+// appendCompact appends the compact form of values.
+func appendCompact(b []byte, values map[any]any) ([]byte, error) {
+	var few [16]string
+	keys, rest := few[:0], map[any]any(nil)
+	for key, value := range values {
+		if text, ok := key.(string); ok {
+			keys = append(keys, text)
+		} else {
+			rest = with(rest, key, value)
+		}
+	}
+	slices.Sort(keys)
+	start := len(b)
+	b = append(b, compactWhole...)
+	for _, key := range keys {
+		longer, err := appendValue(appendText(b, key, 1), values[key], 0)
+		if errors.Is(err, errUncommon) {
+			rest = with(rest, key, values[key])
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", keyName(key), err)
+		}
+		b = longer
+	}
+	b = append(b, 0)
+	if rest == nil {
+		return b, nil
+	}
+	copy(b[start:], compactMixed)
+	return appendGob(b, rest)
+}
+
+// with puts a value into a map, which is made if it is nil.
+func with(values map[any]any, key, value any) map[any]any {
+	if values == nil {
+		values = make(map[any]any)
+	}
+	values[key] = value
+	return values
+}
+
+func appendGob(b []byte, values map[any]any) ([]byte, error) {
+	stream := bytes.NewBuffer(b)
+	if err := gob.NewEncoder(stream).Encode(values); err != nil {
+		return nil, gobError(values, err)
+	}
+	return stream.Bytes(), nil
+}
+
+// appendValue appends kind and content of a value. errUncommon: there is no kind for its type.
+func appendValue(b []byte, value any, depth int) ([]byte, error) {
+	if depth > deepest {
+		return nil, errTooDeep
+	}
+	switch v := value.(type) {
+	case nil:
+		return append(b, kindNil), nil
+	case bool:
+		if v {
+			return append(b, kindTrue), nil
+		}
+		return append(b, kindFalse), nil
+	case string:
+		return appendText(append(b, kindString), v, 0), nil
+	case time.Time:
+		return appendTime(b, v)
+	case []byte:
+		return append(appendCount(b, kindBytes, v == nil, len(v)), v...), nil
+	case []string:
+		b = appendCount(b, kindStrings, v == nil, len(v))
+		for _, text := range v {
+			b = appendText(b, text, 0)
+		}
+		return b, nil
+	case []any:
+		return appendList(b, v, depth+1)
+	case map[string]string:
+		b = appendCount(b, kindTexts, v == nil, len(v))
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			b = appendText(appendText(b, key, 0), v[key], 0)
+		}
+		return b, nil
+	case map[string]any:
+		return appendMap(b, v, depth+1)
+	}
+	return appendNumber(b, value)
+}
+
+func appendNumber(b []byte, value any) ([]byte, error) {
+	switch v := value.(type) {
+	case int:
+		return binary.AppendVarint(append(b, kindInt), int64(v)), nil
+	case int8:
+		return binary.AppendVarint(append(b, kindInt8), int64(v)), nil
+	case int16:
+		return binary.AppendVarint(append(b, kindInt16), int64(v)), nil
+	case int32:
+		return binary.AppendVarint(append(b, kindInt32), int64(v)), nil
+	case int64:
+		return binary.AppendVarint(append(b, kindInt64), v), nil
+	case uint:
+		return binary.AppendUvarint(append(b, kindUint), uint64(v)), nil
+	case uint8:
+		return binary.AppendUvarint(append(b, kindUint8), uint64(v)), nil
+	case uint16:
+		return binary.AppendUvarint(append(b, kindUint16), uint64(v)), nil
+	case uint32:
+		return binary.AppendUvarint(append(b, kindUint32), uint64(v)), nil
+	case uint64:
+		return binary.AppendUvarint(append(b, kindUint64), v), nil
+	case float32:
+		return binary.LittleEndian.AppendUint32(append(b, kindFloat32), math.Float32bits(v)), nil
+	case float64:
+		return binary.LittleEndian.AppendUint64(append(b, kindFloat64), math.Float64bits(v)), nil
+	}
+	return b, errUncommon
+}
+
+// appendText appends the length of text, and how much more than that is to be written, and its bytes.
+func appendText(b []byte, text string, more int) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(text)+more)), text...) //nolint:gosec // lengths are not negative
+}
+
+// appendCount appends a kind, and the length of what may be nil.
+func appendCount(b []byte, kind byte, isNil bool, length int) []byte {
+	if isNil {
+		return append(b, kind, 0)
+	}
+	return binary.AppendUvarint(append(b, kind), uint64(length)+1) //nolint:gosec // lengths are not negative
+}
+
+// appendTime leaves to gob, and its error, what has no binary form.
+func appendTime(b []byte, t time.Time) ([]byte, error) {
+	var few [20]byte
+	form, err := t.AppendBinary(few[:0])
+	if err != nil {
+		return b, errUncommon
+	}
+	return append(append(b, kindTime, byte(len(form))), form...), nil //nolint:gosec // 15 or 16
+}
+
+func appendList(b []byte, list []any, depth int) (_ []byte, err error) {
+	b = appendCount(b, kindList, list == nil, len(list))
+	for _, value := range list {
+		if b, err = appendValue(b, value, depth); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+func appendMap(b []byte, values map[string]any, depth int) (_ []byte, err error) {
+	b = appendCount(b, kindMap, values == nil, len(values))
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if b, err = appendValue(appendText(b, key, 0), values[key], depth); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// decodeCompact returns the values of a compact form.
+func decodeCompact(data []byte) (map[any]any, error) {
+	r := compactReader{data: data, text: string(data), at: len(compactWhole)}
+	values := make(map[any]any)
+	for r.err == nil {
+		n := r.uvarint()
+		if n == 0 {
+			break
+		}
+		key := r.take(n - 1)
+		values[key] = r.value(0)
+	}
+	if mixed := bytes.HasPrefix(data, []byte(compactMixed)); r.err != nil || !mixed {
+		return values, r.err
+	}
+	rest, err := decodeStream(data[r.at:])
+	maps.Copy(values, rest)
+	return values, err
+}
+
+// compactReader reads a compact form. After an error, which stays, it reads zero values.
+type compactReader struct {
+	data []byte
+	text string // the same: its parts take no memory of their own
+	at   int
+	err  error
+}
+
+func (r *compactReader) left() uint64 { return uint64(len(r.data) - r.at) } //nolint:gosec // not negative
+
+func (r *compactReader) fail() { r.err, r.at = errDamaged, len(r.data) }
+
+func (r *compactReader) byte() byte {
+	if r.at == len(r.data) {
+		r.fail()
+		return kindNil
+	}
+	r.at++
+	return r.data[r.at-1]
+}
+
+func (r *compactReader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.data[r.at:])
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.at += n
+	return v
+}
+
+func (r *compactReader) varint() int64 {
+	v, n := binary.Varint(r.data[r.at:])
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.at += n
+	return v
+}
+
+// take returns the next n bytes.
+func (r *compactReader) take(n uint64) string {
+	if n > r.left() {
+		r.fail()
+		return ""
+	}
+	start := r.at
+	r.at += int(n) //nolint:gosec // no more than there is
+	return r.text[start:r.at]
+}
+
+func (r *compactReader) string() string { return r.take(r.uvarint()) }
+
+// count returns the length of what may be nil. Each element takes a byte, so a length is no more than what is
+// left.
+func (r *compactReader) count() (n int, isNil bool) {
+	length := r.uvarint()
+	if length == 0 {
+		return 0, true
+	}
+	if length-1 > r.left() {
+		r.fail()
+		return 0, false
+	}
+	return int(length - 1), false //nolint:gosec // no more than there is
+}
+
+// value returns the next value.
+func (r *compactReader) value(depth int) any {
+	if depth > deepest {
+		r.fail()
+		return nil
+	}
+	switch kind := r.byte(); kind {
+	case kindNil:
+		return nil
+	case kindFalse:
+		return false
+	case kindTrue:
+		return true
+	case kindString:
+		return r.string()
+	case kindTime:
+		return r.time()
+	case kindBytes:
+		if n, isNil := r.count(); !isNil {
+			return []byte(r.take(uint64(n))) //nolint:gosec // not negative
+		}
+		return []byte(nil)
+	case kindStrings:
+		return items(r, r.string)
+	case kindList:
+		return items(r, func() any { return r.value(depth + 1) })
+	case kindTexts:
+		return entries(r, r.string)
+	case kindMap:
+		return entries(r, func() any { return r.value(depth + 1) })
+	default:
+		return r.number(kind)
+	}
+}
+
+func (r *compactReader) number(kind byte) any {
+	switch kind {
+	case kindInt:
+		return int(r.varint())
+	case kindInt8:
+		return int8(r.varint()) //nolint:gosec // it was one
+	case kindInt16:
+		return int16(r.varint()) //nolint:gosec // it was one
+	case kindInt32:
+		return int32(r.varint()) //nolint:gosec // it was one
+	case kindInt64:
+		return r.varint()
+	case kindUint:
+		return uint(r.uvarint())
+	case kindUint8:
+		return uint8(r.uvarint()) //nolint:gosec // it was one
+	case kindUint16:
+		return uint16(r.uvarint()) //nolint:gosec // it was one
+	case kindUint32:
+		return uint32(r.uvarint()) //nolint:gosec // it was one
+	case kindUint64:
+		return r.uvarint()
+	case kindFloat32:
+		var b [4]byte
+		copy(b[:], r.take(4))
+		return math.Float32frombits(binary.LittleEndian.Uint32(b[:]))
+	case kindFloat64:
+		var b [8]byte
+		copy(b[:], r.take(8))
+		return math.Float64frombits(binary.LittleEndian.Uint64(b[:]))
+	}
+	r.fail()
+	return nil
+}
+
+func (r *compactReader) time() (t time.Time) {
+	if form := r.string(); r.err == nil && t.UnmarshalBinary([]byte(form)) != nil {
+		r.fail()
+	}
+	return t
+}
+
+// few bounds what is allocated for a length before its elements are seen: a damaged payload may say anything.
+const few = 64
+
+// items returns a slice of what next returns.
+func items[T any](r *compactReader, next func() T) []T {
+	n, isNil := r.count()
+	if isNil {
+		return nil
+	}
+	list := make([]T, 0, min(n, few))
+	for range n {
+		list = append(list, next())
+		if r.err != nil {
+			break
+		}
+	}
+	return list
+}
+
+// entries returns a map of what next returns.
+func entries[T any](r *compactReader, next func() T) map[string]T {
+	n, isNil := r.count()
+	if isNil {
+		return nil
+	}
+	m := make(map[string]T, min(n, few))
+	for range n {
+		key := r.string()
+		m[key] = next()
+		if r.err != nil {
+			break
+		}
+	}
+	return m
+}
