@@ -279,7 +279,7 @@ func (c *collection) clear(ctx context.Context) (int64, error) {
 }
 
 // removalBatch bounds one delete, so that it never holds up requests for long.
-const removalBatch = 1000
+const removalBatch = 50
 
 func (c *collection) removeBatch(ctx context.Context, until time.Time) (int, int64, error) {
 	past := bson.E{Key: "expires", Value: bson.D{{Key: "$lte", Value: until}}}

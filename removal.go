@@ -10,6 +10,10 @@ import (
 // removalGrace is how long an expired record is left alone: the clocks of several machines differ.
 const removalGrace = time.Minute
 
+// removalRest is how much longer than a batch took it rests before the next one: a backlog is to be removed
+// without requests noticing, and there is no hurry.
+const removalRest = 4
+
 // removal is the goroutine that deletes expired sessions each RemoveInterval.
 type removal struct {
 	mu     sync.Mutex
@@ -38,12 +42,8 @@ func (l *removal) run(ctx context.Context, s *Store) {
 	defer close(l.done)
 	for {
 		interval := s.cfg.RemoveInterval
-		pause := time.NewTimer(interval - interval/10 + rand.N(interval/5)) //nolint:gosec // jitter
-		select {
-		case <-ctx.Done():
-			pause.Stop()
+		if rest(ctx, interval-interval/10+rand.N(interval/5)) != nil { //nolint:gosec // jitter
 			return
-		case <-pause.C:
 		}
 		if _, err := s.RemoveExpired(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.Logger.Warn("mongostore: removing expired sessions failed; it will be tried again", "error", err, "in", interval)
@@ -51,7 +51,8 @@ func (l *removal) run(ctx context.Context, s *Store) {
 	}
 }
 
-// RemoveExpired deletes the sessions that expired a minute ago or more, in batches, and returns how many.
+// RemoveExpired deletes the sessions that expired a minute ago or more, in small batches with rests, so that
+// requests do not notice, and returns how many.
 // It is for AutoRemoveDisabled, called from cron; running it beside another removal is harmless. Each
 // batch takes Config.Timeout at most; ctx bounds the whole. Errors are ErrUnavailable, and removed counts
 // what was deleted before.
@@ -60,8 +61,12 @@ func (s *Store) RemoveExpired(ctx context.Context) (removed int64, err error) {
 	until := s.now().Add(-removalGrace)
 	for found := removalBatch; found == removalBatch && err == nil; {
 		var n int64
+		began := time.Now()
 		found, n, err = s.removeBatch(ctx, until)
 		removed += n
+		if found == removalBatch && err == nil {
+			err = rest(ctx, removalRest*time.Since(began))
+		}
 	}
 	err = unavailable(err)
 	done(Event{Op: OpRemoveExpired, Removed: removed, Err: err})
@@ -72,4 +77,16 @@ func (s *Store) removeBatch(ctx context.Context, until time.Time) (int, int64, e
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	return s.backend.removeBatch(ctx, until)
+}
+
+// rest waits, unless ctx ends before: then with its error.
+func rest(ctx context.Context, d time.Duration) error {
+	pause := time.NewTimer(d)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

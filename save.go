@@ -414,14 +414,7 @@ func (sv *saving) pause(ctx context.Context, id string) error {
 
 // jitter waits a moment that varies, and grows a little with the number of attempts.
 func jitter(ctx context.Context, attempts int) error {
-	wait := time.NewTimer(rand.N(time.Duration(min(attempts, 10)) * time.Millisecond)) //nolint:gosec // no secret
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-		return nil
-	case <-ctx.Done():
-		return unavailable(ctx.Err())
-	}
+	return unavailable(rest(ctx, rand.N(time.Duration(min(attempts, 10))*time.Millisecond))) //nolint:gosec // no secret
 }
 
 // explain turns the end of Timeout, after others were there first again and again, into a conflict. The driver

@@ -153,7 +153,7 @@ func TestBacklogIsRemovedWithoutRequestsNoticing(t *testing.T) {
 		t.Fatal(err)
 	}
 	requests := openOn(t, server, coll, mongostore.Config{AutoRemove: mongostore.AutoRemoveDisabled})
-	backlog := inFull(500_000, 30_000)
+	backlog := inFull(500_000, 10_000)
 	fill(t, requests, backlog, expired)
 
 	calm, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -229,7 +229,7 @@ func checkProfile(t *testing.T, db *mongo.Database) {
 // checkBatches checks that the commands of a removal are of bounded size.
 func checkBatches(t *testing.T, commands []mongotest.Command, backlog int) {
 	t.Helper()
-	const largest = 1000
+	const largest = 50
 	deletes := 0
 	for _, c := range commands {
 		if c.Name != "delete" {
