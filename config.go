@@ -110,7 +110,8 @@ type Config struct {
 	TransformID func(id string) string
 	// Previous is the store that this one replaces. A session that only it knows is taken over with its
 	// values; the first Save stores it here, sets this store's cookie and ends it there. A CookieStore's
-	// sessions cannot be ended: their old cookies stay good until their age limit. Default: none.
+	// sessions cannot be ended: their old cookies stay good until their age limit. Of its errors ErrUnavailable
+	// and ErrDecode are passed on; any other one means that it does not know the session. Default: none.
 	Previous sessions.Store
 
 	// MongoDB

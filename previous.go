@@ -25,7 +25,7 @@ type taken struct {
 func (s *Store) takeOver(r *http.Request, session *sessions.Session, st *state) (bool, error) {
 	previous, err := s.fromPrevious(r, session.Name())
 	if previous == nil {
-		st.quiet = err == nil
+		st.quiet = !errors.Is(err, ErrUnavailable)
 		return false, err
 	}
 	maps.Copy(session.Values, previous.Values)
@@ -41,10 +41,10 @@ func (s *Store) takeOver(r *http.Request, session *sessions.Session, st *state) 
 
 // fromPrevious asks Config.Previous for the session of a request; nil if it has none. Stores there are that
 // return nil or panic, and most answer for a session that has ended with an error of their own: only
-// ErrUnavailable tells of an outage.
+// ErrUnavailable tells of an outage, and only ErrDecode of a session that is there and cannot be read.
 func (s *Store) fromPrevious(r *http.Request, name string) (*sessions.Session, error) {
 	session, err := guarded(func() (*sessions.Session, error) { return s.cfg.Previous.New(r, name) })
-	if errors.Is(err, ErrUnavailable) {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrDecode) {
 		return nil, fmt.Errorf("mongostore: Config.Previous: %w", err)
 	}
 	if err != nil || session != nil && session.IsNew {

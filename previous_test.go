@@ -585,6 +585,33 @@ func TestR03AnOutageOfThePreviousStoreLogsNobodyOut(t *testing.T) {
 	m.wantCount(1)
 }
 
+func TestR03ASessionThatThePreviousStoreCannotReadIsReportedAndStays(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, p *place) {
+		unreadable := fmt.Errorf("old store: %w: a type is not registered", mongostore.ErrDecode)
+		old := &naughty{save: func() error { t.Error("Save"); return nil }}
+		old.new = func(*http.Request, string) (*sessions.Session, error) { return old.known(), unreadable }
+		store := p.store(&mongostore.Config{Previous: old})
+		v := sending("theirs").load(t, store)
+		wantErr(t, v.err, mongostore.ErrDecode)
+		if !v.IsNew || len(v.Values) > 0 || !errors.Is(v.err, unreadable) {
+			t.Errorf("new %v, values %v, error %v", v.IsNew, v.Values, v.err)
+		}
+		v.saved(t)
+		v.wantNoCookie(t)
+		p.wantCount(0)
+		v.Values["n"] = 1
+		v.saved(t)
+		v.wantCookie(t)
+		p.wantCount(1)
+
+		logout := sending("theirs").load(t, store)
+		logout.Options.MaxAge = -1
+		wantErr(t, logout.save(), mongostore.ErrDecode)
+		logout.wantExpired(t)
+	})
+}
+
 func TestR23AnOutageOfThisStoreLeavesTheSessionWhereItIs(t *testing.T) {
 	t.Parallel()
 	f := newUnreliable(t, mongotest.Standalone(t))
