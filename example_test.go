@@ -723,10 +723,11 @@ func ExampleConfig_previous() {
 	before := *ada
 	ada.send(counter(store))
 	fmt.Println("visits:", ada.session(store).Values["visits"])
-	fmt.Println("with the old cookie:", before.session(store).Values["visits"])
+	ended, _ := previous.Get(before.request(), "sid")
+	fmt.Println("in the old store:", ended.Values["visits"])
 	// Output:
 	// visits: 2
-	// with the old cookie: <nil>
+	// in the old store: <nil>
 }
 
 // Plain ids are for a collection whose records must look like those of connect-mongo. With HashID the id in the

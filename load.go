@@ -34,7 +34,7 @@ func (s *Store) load(r *http.Request, session *sessions.Session, st *state) erro
 		err = s.loadFirst(ctx, cookies, session, st)
 	}
 	if s.cfg.Previous != nil && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalidCookie)) {
-		if taken, failed := s.takeOver(r, session, st); taken || failed != nil {
+		if taken, failed := s.takeOver(ctx, r, session, st); taken || failed != nil {
 			err = failed
 		}
 	}

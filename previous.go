@@ -20,13 +20,18 @@ type taken struct {
 	request *http.Request // which brought its cookie; Save may be given another
 }
 
-// takeOver fills session from Config.Previous. If that does not know it either, session becomes a quiet
-// stand-in: a request on its way while another one took the session over must not replace its cookie.
-func (s *Store) takeOver(r *http.Request, session *sessions.Session, st *state) (bool, error) {
+// takeOver fills session from Config.Previous, or from the record that another request made of it a moment ago. If
+// there is none, session becomes a quiet stand-in: a request on its way while another one took the session over and
+// gave it a new secret must not replace its cookie.
+func (s *Store) takeOver(ctx context.Context, r *http.Request, session *sessions.Session, st *state) (bool, error) {
 	previous, err := s.fromPrevious(r, session.Name())
+	found := false
+	if previous == nil && err == nil {
+		found, err = s.loadTaken(ctx, r, session, st)
+	}
 	if previous == nil {
-		st.quiet = !errors.Is(err, ErrUnavailable)
-		return false, err
+		st.quiet = !found && !errors.Is(err, ErrUnavailable)
+		return found, err
 	}
 	maps.Copy(session.Values, previous.Values)
 	origin, err := s.payloads.encode(session)
@@ -37,6 +42,23 @@ func (s *Store) takeOver(r *http.Request, session *sessions.Session, st *state) 
 	st.taken = &taken{previous, origin, r}
 	st.next = s.derivedCredentials(r.CookiesNamed(session.Name())[0].Value)
 	return true, nil
+}
+
+// loadTaken fills session from the record of the old cookie, which leads to it for a minute and until it gets another
+// secret: the requests of a page bring the old cookie together, and the first one ends it in Config.Previous.
+func (s *Store) loadTaken(ctx context.Context, r *http.Request, session *sessions.Session, st *state) (bool, error) {
+	next := s.derivedCredentials(r.CookiesNamed(session.Name())[0].Value)
+	rec, err := s.backend.find(ctx, next.id)
+	if err == nil && s.now().Sub(rec.createdAt) >= justRenewed {
+		err = ErrNotFound
+	}
+	if err == nil {
+		err = s.loadOne(ctx, presented{credentials: next}, session, st)
+	}
+	if errors.Is(err, errNoRecord) || errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // fromPrevious asks Config.Previous for the session of a request; nil if it has none. Stores there are that

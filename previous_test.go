@@ -214,13 +214,34 @@ func TestR23AnUnchangedRequestOfAPageSetsNoCookieOverAnothers(t *testing.T) {
 	})
 }
 
-func TestR23ALateRequestWithTheOldCookieIsQuiet(t *testing.T) {
+func TestR23ALateRequestOfThePageFindsWhatAnotherOneTookOver(t *testing.T) {
 	t.Parallel()
 	eachMoveFrom(t, map[any]any{"user": "ada"}, func(t *testing.T, m *move) {
 		v := m.visit()
 		v.Values["n"] = 1
 		v.saved(t)
 		v.arrive()
+		late := m.late().load(t, m.store)
+		if late.err != nil || late.IsNew || late.Values["user"] != "ada" {
+			t.Fatalf("new %v, values %v, error %v", late.IsNew, late.Values, late.err)
+		}
+		late.Values["m"] = 2
+		late.saved(t)
+		m.wantCount(1)
+		want := map[any]any{"user": "ada", "n": 1, "m": 2}
+		m.wantValues(t, m.store, want)
+		(&browser{cookies: late.setCookies()}).wantValues(t, m.place.store(nil), want)
+	})
+}
+
+func TestR23AMinuteAfterTheTakeoverTheOldCookieIsQuiet(t *testing.T) {
+	t.Parallel()
+	eachMoveFrom(t, map[any]any{"user": "ada"}, func(t *testing.T, m *move) {
+		v := m.visit()
+		v.Values["n"] = 1
+		v.saved(t)
+		v.arrive()
+		m.clock.Advance(time.Minute)
 		late := m.late().load(t, m.store)
 		if m.old.ends && (len(late.Values) > 0 || !late.IsNew) {
 			t.Errorf("a session that was taken over is found once more: %v", late.Values)
@@ -230,6 +251,43 @@ func TestR23ALateRequestWithTheOldCookieIsQuiet(t *testing.T) {
 		m.wantCount(1)
 		m.wantValues(t, m.store, map[any]any{"user": "ada", "n": 1})
 	})
+}
+
+func TestR11ALoginAfterTheTakeoverMakesTheOldCookieWorthlessAtOnce(t *testing.T) {
+	t.Parallel()
+	eachMoveFrom(t, map[any]any{"cart": "full"}, func(t *testing.T, m *move) {
+		first := m.visit()
+		first.saved(t)
+		first.arrive()
+		login := m.visit()
+		login.Values["user"] = "ada"
+		m.store.Regenerate(login.Session)
+		login.saved(t)
+		login.arrive()
+		if m.old.ends {
+			late := m.late()
+			late.wantNotLoggedIn(t, m.store)
+			v := late.load(t, m.store)
+			v.saved(t)
+			v.wantNoCookie(t)
+		}
+		m.wantCount(1)
+	})
+}
+
+func TestR03AnOutageBehindAnOldCookieThatWasTakenOverIsNoLogout(t *testing.T) {
+	t.Parallel()
+	f := newUnreliable(t, mongotest.Standalone(t))
+	m := moved(t, f.place, predecessors["files"](t), &mongostore.Config{}, map[any]any{"user": "ada"})
+	m.visit().saved(t)
+	f.fail(mongotest.Fail{Commands: []string{"find"}, ErrorCode: 13})
+	late := m.late().load(t, m.store)
+	wantErr(t, late.err, mongostore.ErrUnavailable)
+	f.mend()
+	late = m.late().load(t, m.store)
+	if late.err != nil || late.Values["user"] != "ada" {
+		t.Errorf("values %v, error %v", late.Values, late.err)
+	}
 }
 
 func TestR23ALoginTakesTheSessionOverUnderANewSecret(t *testing.T) {
