@@ -23,7 +23,7 @@ reported = mkdir -p .cache; : >$(MONGOSTORE_TEST_REPORT); status=0; { $(1); } ||
 each = set -e; for module in $(1); do echo "$@ $$module"; (cd $$module && $(2)); done
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: server ## run all tests on MONGODB_URI, Docker or mongod (fetched if there is none)
 	@$(call reported,$(GOTEST) ./...)
@@ -41,8 +41,11 @@ test-ferretdb: server ## the store's tests on an embedded FerretDB
 test-modules: ## the tests of the modules in folders, but for the acceptance tests
 	@$(call each,$(filter-out acceptance,$(MODULES)),$(GOTEST) ./...)
 
-acceptance: server ## histories beside a model, DNS, a backlog: 2 minutes, at full size (MONGOSTORE_LONG=1) 10
+acceptance: server ## histories beside a model, DNS, a backlog, other stores: 2 minutes, at full size (MONGOSTORE_LONG=1) 10
 	@$(call reported,cd acceptance && $(GOTEST) -timeout $(if $(MONGOSTORE_LONG),60m,15m) ./...)
+
+acceptance-switch: server ## walk an application from gin-contrib's Mongo store to this one, and print each step
+	@cd acceptance && $(GO) test -count=1 -v ./cmd/switch
 
 planted: server ## plant known mistakes in a copy of the store, and see that the histories notice
 	@cd acceptance && $(GO) run ./cmd/planted
@@ -89,5 +92,4 @@ server:
 clean: ## remove what the other targets left
 	@rm -rf .cache coverage.all coverage.out
 
-.PHONY: help test test-replicaset test-docker test-ferretdb test-modules cover lint vet fmt fmt-check docs fuzz \
-	demo check server clean acceptance planted allocs
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile)

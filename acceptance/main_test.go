@@ -1,5 +1,6 @@
 // Package acceptance holds the tests that take long, or need more than the
-// store itself does: random histories beside a model, DNS, a large backlog.
+// store itself does: random histories beside a model, DNS, a large backlog,
+// applications on other stores. They need redis-server on PATH.
 //
 // With MONGOSTORE_LONG=1 they run at full size.
 package acceptance
