@@ -31,7 +31,12 @@ import (
 // docFiles are the texts that these tests hold to the code.
 var docFiles = []string{
 	"README.md", "CHANGELOG.md", "SECURITY.md",
-	"docs/connect-mongo.md", "docs/moving.md", "docs/observe.md", "docs/payloads.md", "docs/sessions.md",
+	"docs/connect-mongo.md", "docs/from-other-go-stores.md", "docs/from-soajs.md", "docs/moving.md", "docs/observe.md", "docs/payloads.md", "docs/sessions.md",
+}
+
+// exampleFiles have the code of the documents. Those in acceptance are compiled there, with the stores of others.
+var exampleFiles = []string{
+	"example_test.go", "legacy/example_test.go", "soajs/example_test.go", "acceptance/example_test.go",
 }
 
 func TestDocsAreAllHeldToTheCode(t *testing.T) {
@@ -51,7 +56,10 @@ func TestDocsAreAllHeldToTheCode(t *testing.T) {
 
 func TestDocsCodeIsInTheExamples(t *testing.T) {
 	t.Parallel()
-	examples := squeeze(readFile(t, "example_test.go"))
+	var examples string
+	for _, file := range exampleFiles {
+		examples += squeeze(readFile(t, file))
+	}
 	for _, document := range docFiles {
 		for _, block := range blocks(readFile(t, document), "go") {
 			for _, part := range functions(block) {
@@ -71,20 +79,31 @@ func TestDocsCodeIsInTheExamples(t *testing.T) {
 	}
 }
 
-func TestREADMEProgramIsThatOfThePackageCommentAndCompiles(t *testing.T) {
+func TestDocsProgramsCompile(t *testing.T) {
+	t.Parallel()
+	for _, document := range docFiles {
+		for i, program := range blocks(readFile(t, document), "go") {
+			if !strings.HasPrefix(program, "package main") {
+				continue
+			}
+			file := filepath.Join(t.TempDir(), "main.go")
+			if err := os.WriteFile(file, []byte(program), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := exec.CommandContext(t.Context(), "go", "vet", file).CombinedOutput(); err != nil { //nolint:gosec // the file is ours
+				t.Errorf("%s, block %d: go vet: %v\n%s", document, i+1, err, out)
+			}
+		}
+	}
+}
+
+func TestREADMEProgramIsThatOfThePackageComment(t *testing.T) {
 	t.Parallel()
 	program := blocks(readFile(t, "README.md"), "go")[0]
 	comment := strings.ReplaceAll(readFile(t, "doc.go"), "\n//\t", "\n")
 	comment = strings.ReplaceAll(comment, "\n//\n", "\n\n")
 	if !strings.Contains(comment, program) {
 		t.Error("the first program of the README is not that of doc.go")
-	}
-	file := filepath.Join(t.TempDir(), "main.go")
-	if err := os.WriteFile(file, []byte(program), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.CommandContext(t.Context(), "go", "vet", file).CombinedOutput(); err != nil { //nolint:gosec // the file is ours
-		t.Errorf("go vet: %v\n%s", err, out)
 	}
 }
 

@@ -40,6 +40,7 @@ type former struct {
 	after    func(store *mongostore.Store, p *page) http.Handler // the same one on mongostore
 	previous sessions.Store
 	ends     bool                   // a session of it can be ended
+	stop     func()                 // its server, if it has one of its own
 	left     func(t *testing.T) int // how many sessions are left in it
 }
 
@@ -109,7 +110,7 @@ func fromRedis(t *testing.T, _ *mongo.Database) former {
 		}
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	return former{before: withMux(store, nil), after: onMux, previous: store, ends: true, left: func(t *testing.T) int {
+	return former{before: withMux(store, nil), after: onMux, previous: tolerant{store}, ends: true, stop: func() { _ = server.Process.Kill() }, left: func(t *testing.T) int {
 		conn := store.Pool.Get()
 		defer func() { _ = conn.Close() }()
 		keys, err := conn.Do("KEYS", "session_*")
@@ -451,4 +452,29 @@ func TestALogoutIsTheFirstThingAVisitorDoes(t *testing.T) {
 			old.want(t, "/", "nobody")
 		}
 	})
+}
+
+func TestAnOutageOfTheRedisOfBeforeLogsNobodyOut(t *testing.T) {
+	t.Parallel()
+	db := mongotest.Shared(t).Database(t)
+	old := fromRedis(t, db)
+	s := newAddress(t, old.before)
+	ada := s.surfer(t)
+	ada.want(t, "/login/ada", "ada")
+	app := old.after(openOn(t, mongotest.Shared(t), db.Collection("logins"), mongostore.Config{Previous: old.previous}), nil)
+	s.app.Store(&app)
+	old.stop()
+	was := ada.cookies(t)[0].Value
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := ada.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if is := ada.cookies(t)[0].Value; response.StatusCode != http.StatusServiceUnavailable || is != was {
+		t.Errorf("status %d, and the cookie changed: %v", response.StatusCode, is != was)
+	}
 }
