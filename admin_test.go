@@ -500,7 +500,7 @@ func TestUpdateRunsAgainIfAnotherRequestWasFirst(t *testing.T) {
 func TestUpdateGivesUpAtTimeoutIfOthersAreAlwaysFirst(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, p *place) {
-		store := p.store(&mongostore.Config{Timeout: 200 * time.Millisecond})
+		store := p.store(&mongostore.Config{Timeout: 500 * time.Millisecond})
 		b := start(t, store, map[any]any{"n": 0})
 		id := b.load(t, store).ID
 		n := 0

@@ -420,7 +420,7 @@ func jitter(ctx context.Context, attempts int) error {
 // explain turns the end of Timeout, after others were there first again and again, into a conflict. The driver
 // gives up a little before ctx does.
 func explain(ctx context.Context, misses int, err error) error {
-	timeout := ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded)
+	timeout := ctx.Err() != nil || mongo.IsTimeout(err)
 	if misses > 1 && timeout && errors.Is(err, ErrUnavailable) {
 		return fmt.Errorf("mongostore: save: %w %d times, until Config.Timeout: %w", ErrConflict, misses, err)
 	}
