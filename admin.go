@@ -173,11 +173,7 @@ func (s *Store) touch(ctx context.Context, id string) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	maxAge := s.defaultOptions().MaxAge
-	if rec.maxAge != nil {
-		maxAge = *rec.maxAge
-	}
-	now := s.now()
+	maxAge, now := s.maxAgeOf(ctx, rec), s.now()
 	matched, err := s.twice(func() (bool, error) {
 		return s.backend.prolong(ctx, id, now, s.lifetimes.deadline(now, rec.createdAt, maxAge))
 	})
@@ -188,6 +184,21 @@ func (s *Store) touch(ctx context.Context, id string) (*record, error) {
 		err = unavailable(err)
 	}
 	return rec, err
+}
+
+// maxAgeOf returns the MaxAge of a session that nobody has loaded. A RecordCodec may keep one in the payload.
+func (s *Store) maxAgeOf(ctx context.Context, rec *record) int {
+	options := s.defaultOptions()
+	if rec.maxAge != nil {
+		options.MaxAge = *rec.maxAge
+	}
+	if _, ok := s.cfg.PayloadCodec.(RecordCodec); ok {
+		session := sessions.NewSession(s, rec.name)
+		session.Options = &options // as they are if the payload cannot be read
+		_, _ = s.open(ctx, rec, session)
+		return session.Options.MaxAge
+	}
+	return options.MaxAge
 }
 
 // eventOn returns an event about a record, or about one of which only the id is known.
@@ -252,14 +263,16 @@ func (s *Store) edited(ctx context.Context, old *record, change func(map[any]any
 	session := sessions.NewSession(s, old.name)
 	options := s.defaultOptions()
 	session.Options = &options
-	if _, err := s.open(ctx, old, session); err != nil {
+	was, err := s.open(ctx, old, session)
+	if err != nil {
 		return nil, err
 	}
-	session.Options.MaxAge = cookieMaxAge(session.Options.MaxAge, s.now(), old.expires)
+	maxAge := session.Options.MaxAge
+	session.Options.MaxAge = cookieMaxAge(maxAge, s.now(), old.expires)
 	if err := change(session.Values); err != nil {
 		return nil, err
 	}
-	plain, err := s.payloads.encode(session)
+	plain, err := s.payloads.encodeRecord(session, was.plain, maxAge, old.expires)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/gorilla/sessions"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -13,7 +14,8 @@ import (
 // Codec turns the values of a session into the BSON value stored as "session", and back.
 //
 // Its methods run concurrently, also on sessions that are no request's. They read and set only Values and
-// Options, copy what they keep of value, and never leave Values nil. An error of Decode becomes ErrDecode.
+// Options, copy what they keep of value, and never leave Values nil. A MaxAge that Decode sets is the session's
+// own, before that of the record. An error of Decode becomes ErrDecode.
 // Encode must not make binary of subtype 0x80, which marks sealed payloads.
 type Codec interface {
 	// Encode returns session.Values as they are to be stored. The same values should give the same bytes, or a
@@ -22,6 +24,19 @@ type Codec interface {
 	// Decode sets session.Values to what Encode was given, in new memory at each call. For a value that it
 	// does not know it returns an error.
 	Decode(value bson.RawValue, session *sessions.Session) error
+}
+
+// RecordCodec is a [Codec] that is told more about the record: for a format in which the payload holds more than
+// the application's values, such as connect-mongo's. A Store calls EncodeRecord for what it is about to store,
+// and Encode for what it only compares.
+type RecordCodec interface {
+	Codec
+	// EncodeRecord is Encode for a record that ends at expires. old is the payload that it has now, as Decode
+	// is given it, and zero for a new record. session.Options.MaxAge is the session's own, also where expires is
+	// sooner. To return old says that nothing has changed but the deadline.
+	EncodeRecord(session *sessions.Session, old bson.RawValue, expires time.Time) (bson.RawValue, error)
+	// Check reports what is wrong with the settings of the codec; New passes it on.
+	Check() error
 }
 
 // BytesCodec returns a Codec that stores what marshal makes of a map[string]any, as binary (subtype 0), for

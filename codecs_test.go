@@ -837,3 +837,127 @@ func TestCodecsTellAChangeWithoutDecoding(t *testing.T) {
 		t.Errorf("the same document in another order: different %v, known %v", different, known)
 	}
 }
+// noting is a RecordCodec that keeps in the payload what the application does not see, as connect-mongo's format does:
+// how often it was written, until when, and the session's own MaxAge.
+type noting struct {
+	mongostore.BSONCodec
+	wrong error
+}
+
+type note struct {
+	Values  bson.Raw
+	Writes  int
+	Expires time.Time
+	MaxAge  int
+}
+
+func (n noting) Check() error { return n.wrong }
+
+func (n noting) Encode(session *sessions.Session) (bson.RawValue, error) {
+	return n.EncodeRecord(session, bson.RawValue{}, time.Time{})
+}
+
+func (n noting) EncodeRecord(session *sessions.Session, old bson.RawValue, expires time.Time) (bson.RawValue, error) {
+	values, err := n.BSONCodec.Encode(session)
+	if err != nil {
+		return values, err
+	}
+	var is note
+	if !old.IsZero() {
+		if err := old.Unmarshal(&is); err != nil {
+			return values, err
+		}
+	}
+	if session.Options.MaxAge == is.MaxAge && bytes.Equal(is.Values, values.Value) {
+		return old, nil
+	}
+	raw, err := bson.Marshal(note{values.Value, is.Writes + 1, expires, session.Options.MaxAge})
+	return bson.RawValue{Type: bson.TypeEmbeddedDocument, Value: raw}, err
+}
+
+func (n noting) Decode(value bson.RawValue, session *sessions.Session) error {
+	var is note
+	if err := value.Unmarshal(&is); err != nil {
+		return err
+	}
+	session.Options.MaxAge = is.MaxAge
+	return n.BSONCodec.Decode(bson.RawValue{Type: bson.TypeEmbeddedDocument, Value: is.Values}, session)
+}
+
+// noted returns what the codec keeps of a session.
+func noted(t *testing.T, store *mongostore.Store, id string) (is note) {
+	t.Helper()
+	raw, _ := mongostore.Document(store, id)
+	if err := raw.Lookup("session").Unmarshal(&is); err != nil {
+		t.Fatal(err)
+	}
+	return is
+}
+
+func TestRecordCodecIsToldOfTheRecord(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, p *place) {
+		store := p.store(&mongostore.Config{PayloadCodec: noting{}, MaxLifetime: 2 * time.Hour})
+		born := p.clock.Now()
+		b := start(t, store, map[any]any{"n": 1})
+		id := b.load(t, store).ID
+		want := func(writes int, expires time.Time) {
+			t.Helper()
+			if is := noted(t, store, id); is.Writes != writes || !is.Expires.Equal(expires) || is.MaxAge != 14*86400 {
+				t.Errorf("it keeps %+v, want %d writes, until %v, for 14 days", is, writes, expires)
+			}
+		}
+		want(1, born.Add(2*time.Hour))
+		p.clock.Advance(time.Hour)
+		b.load(t, store).saved(t)
+		want(1, born.Add(2*time.Hour))
+		v, other := b.load(t, store), b.load(t, store)
+		v.Values["n"], other.Values["m"] = 2, 2
+		v.saved(t)
+		want(2, born.Add(2*time.Hour))
+		other.saved(t) // merged with what v wrote
+		want(3, born.Add(2*time.Hour))
+		wantErr(t, store.Update(t.Context(), id, func(values map[any]any) error { values["n"] = 3; return nil }), nil)
+		want(4, born.Add(2*time.Hour))
+		b.wantValues(t, store, map[any]any{"n": 3, "m": 2})
+	})
+}
+
+func TestRecordCodecsMaxAgeIsTheSessionsOwn(t *testing.T) {
+	t.Parallel()
+	p := onMongoDB(t, mongotest.Shared(t))
+	store := p.store(&mongostore.Config{PayloadCodec: noting{}})
+	b := new(browser)
+	v := b.load(t, store)
+	v.Values["n"], v.Options.MaxAge = 1, 3600
+	v.saved(t)
+	v.arrive()
+	// Another program, which does not know of the field maxAge, makes it a day.
+	is := noted(t, store, v.ID)
+	is.MaxAge = 86400
+	if _, err := p.coll.UpdateByID(t.Context(), v.ID, bson.M{"$set": bson.M{"session": is}}); err != nil {
+		t.Fatal(err)
+	}
+	v = b.load(t, store)
+	if v.Options.MaxAge != 86400 {
+		t.Errorf("MaxAge is %d after a load", v.Options.MaxAge)
+	}
+	v.Values["n"] = 2
+	v.saved(t)
+	rec, _ := store.Record(v.Session)
+	if got := rec.ExpiresAt.Sub(p.clock.Now()); got != 24*time.Hour {
+		t.Errorf("it lives %v after a Save, want a day", got)
+	}
+	p.clock.Advance(time.Hour)
+	wantErr(t, store.Touch(t.Context(), v.ID), nil)
+	if rec, err := store.Find(t.Context(), v.ID); err != nil || rec.ExpiresAt.Sub(p.clock.Now()) != 24*time.Hour {
+		t.Errorf("after Touch it ends at %v, %v", rec.ExpiresAt, err)
+	}
+}
+
+func TestR22NewReportsWhatIsWrongWithACodec(t *testing.T) {
+	t.Parallel()
+	wrong := errors.New("the secret is empty")
+	_, err := mongostore.NewMemory(&mongostore.Config{PayloadCodec: noting{wrong: wrong}})
+	wantErr(t, err, wrong)
+}

@@ -238,6 +238,7 @@ func (c *Config) validate() error {
 		check(c.TransformID == nil || c.PlainIDs, "TransformID is set without PlainIDs; split tokens are stored as a hash anyway"),
 		check(!c.AcceptUnsealed || c.Sealer != nil, "AcceptUnsealed is set without a Sealer"),
 		checkSealer(c.Sealer),
+		checkCodec(c.PayloadCodec),
 		check(c.WriteConcern == nil || c.WriteConcern.Acknowledged(),
 			"WriteConcern is w:0, unacknowledged: the store could not tell whether a session was stored; use w:1 or more"),
 	)
@@ -251,6 +252,13 @@ func durationWithin(field string, value, least, most time.Duration) error {
 func checkSealer(sealer Sealer) error {
 	if s, ok := sealer.(*aesGCM); ok {
 		return s.err
+	}
+	return nil
+}
+
+func checkCodec(codec Codec) error {
+	if c, ok := codec.(RecordCodec); ok {
+		return c.Check()
 	}
 	return nil
 }

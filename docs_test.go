@@ -31,7 +31,7 @@ import (
 // docFiles are the texts that these tests hold to the code.
 var docFiles = []string{
 	"README.md", "CHANGELOG.md", "SECURITY.md",
-	"docs/connect-mongo.md", "docs/from-other-go-stores.md", "docs/from-soajs.md", "docs/moving.md", "docs/observe.md", "docs/payloads.md", "docs/sessions.md",
+	"docs/connect-mongo.md", "docs/from-express.md", "docs/from-other-go-stores.md", "docs/from-soajs.md", "docs/moving.md", "docs/observe.md", "docs/payloads.md", "docs/sessions.md",
 }
 
 // exampleFiles have the code of the documents. Those in acceptance are compiled there, with the stores of others.

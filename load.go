@@ -123,6 +123,9 @@ func (s *Store) open(ctx context.Context, rec *record, session *sessions.Session
 		session.Options = &before
 		return nil, err
 	}
+	if maxAge := session.Options.MaxAge; rec.maxAge != nil && maxAge >= 0 {
+		rec.maxAge = &maxAge // the codec may know of a later one
+	}
 	return &snapshot{*rec, plain}, nil
 }
 

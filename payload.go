@@ -3,6 +3,7 @@ package mongostore
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/gorilla/sessions"
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -16,9 +17,27 @@ type payloads struct {
 	acceptUnsealed bool
 }
 
-// encode returns the values of session as they are stored. Its errors name the key and the remedy.
+// encode returns the values of session in stored form. Its errors name the key and the remedy.
 func (p payloads) encode(session *sessions.Session) (bson.RawValue, error) {
-	value, err := guarded(func() (bson.RawValue, error) { return p.codec.Encode(session) })
+	return p.encodeWith(session, p.codec.Encode)
+}
+
+// encodeRecord is encode for what is about to be stored in the place of old.
+func (p payloads) encodeRecord(session *sessions.Session, old bson.RawValue, maxAge int, expires time.Time) (bson.RawValue, error) {
+	codec, ok := p.codec.(RecordCodec)
+	if !ok {
+		return p.encode(session)
+	}
+	return p.encodeWith(session, func(session *sessions.Session) (bson.RawValue, error) {
+		uncut, options := *session, *session.Options
+		options.MaxAge = maxAge
+		uncut.Options = &options
+		return codec.EncodeRecord(&uncut, old, expires)
+	})
+}
+
+func (p payloads) encodeWith(session *sessions.Session, encode func(*sessions.Session) (bson.RawValue, error)) (bson.RawValue, error) {
+	value, err := guarded(func() (bson.RawValue, error) { return encode(session) })
 	if err != nil {
 		return value, fmt.Errorf("mongostore: the session's values cannot be encoded: %w", err)
 	}

@@ -100,7 +100,7 @@ func (sv *saving) nothingToStore() bool {
 func (sv *saving) draft(ctx context.Context) (*draft, error) {
 	d := sv.outline()
 	session := sv.copied(d)
-	plain, err := sv.payloads.encode(session)
+	plain, err := sv.payloads.encodeRecord(session, sv.stored(), d.maxAge, d.expires)
 	if err != nil {
 		return nil, sv.failed(d, err)
 	}
@@ -131,6 +131,14 @@ func (sv *saving) draft(ctx context.Context) (*draft, error) {
 	d.plain, d.version = plain, newVersion()
 	d.record.session, err = sv.payloads.seal(ctx, &d.record, plain)
 	return d, sv.failed(d, err)
+}
+
+// stored returns the payload that a draft is to replace; zero if there is none.
+func (sv *saving) stored() bson.RawValue {
+	if sv.target == nil {
+		return bson.RawValue{}
+	}
+	return sv.target.plain
 }
 
 // outline returns a draft that lacks what depends on the session's values.
