@@ -837,6 +837,7 @@ func TestCodecsTellAChangeWithoutDecoding(t *testing.T) {
 		t.Errorf("the same document in another order: different %v, known %v", different, known)
 	}
 }
+
 // noting is a RecordCodec that keeps in the payload what the application does not see, as connect-mongo's format does:
 // how often it was written, until when, and the session's own MaxAge.
 type noting struct {

@@ -105,6 +105,11 @@ type Config struct {
 	// signing key and reads the database, or a log of queries, can use the sessions (TransformID prevents
 	// that), and a renewal is two commands. Sessions with split tokens stay valid under it; without it, plain ones are not.
 	PlainIDs bool
+	// LastModified writes the field "lastModified" with each write but a deletion, the time in it as in "updatedAt": for a
+	// collection that is shared with connect-mongo under touchAfter, which knows by that field when it last wrote a
+	// session. Without it, Express works all the same, but does not spare the write of a session that was made here.
+	// Default: false.
+	LastModified bool
 	// TransformID makes the stored _id from the cookie's id; HashID is a good one. Only with PlainIDs.
 	// Default: the id itself.
 	TransformID func(id string) string

@@ -36,7 +36,7 @@ func Document(s *Store, id string) (bson.Raw, bool) {
 		if err != nil {
 			return nil, false
 		}
-		raw, err := bson.Marshal(rec.document())
+		raw, err := bson.Marshal(rec.document(false))
 		return raw, err == nil
 	}
 	raw, err := s.Collection().FindOne(context.Background(), bson.D{{Key: "_id", Value: id}}).Raw()

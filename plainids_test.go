@@ -720,3 +720,47 @@ func TestR21WithPlainIDsEveryEventOfASessionHasOneID(t *testing.T) {
 		}
 	})
 }
+
+func TestLastModifiedIsWrittenWithEveryWrite(t *testing.T) {
+	t.Parallel()
+	p := onMongoDB(t, mongotest.Shared(t))
+	cfg := connectMongoLike()
+	cfg.LastModified = true
+	store := p.store(cfg)
+	want := func(what, id string) {
+		t.Helper()
+		if doc := p.mustDocument(id); doc["lastModified"] != bson.NewDateTimeFromTime(p.clock.Now()) {
+			t.Errorf("after %s it is %v, and the time is %v", what, doc["lastModified"], p.clock.Now())
+		}
+	}
+	b := start(t, store, map[any]any{"n": 1.5})
+	id := b.load(t, store).ID
+	want("the first Save", id)
+	for what, change := range map[string]func(v *visit){
+		"a Save without a change": func(*visit) {},
+		"a change":                func(v *visit) { v.Values["n"] = 2.5 },
+		"Regenerate":              func(v *visit) { store.Regenerate(v.Session) },
+	} {
+		p.clock.Advance(time.Hour)
+		v := b.load(t, store)
+		change(v)
+		v.saved(t)
+		v.arrive()
+		id = v.ID
+		want(what, id)
+	}
+	p.clock.Advance(time.Hour)
+	wantErr(t, store.Touch(t.Context(), id), nil)
+	want("Touch", id)
+	p.clock.Advance(time.Hour)
+	wantErr(t, store.Update(t.Context(), id, func(values map[any]any) error { values["n"] = 3.5; return nil }), nil)
+	want("Update", id)
+
+	other := p.store(connectMongoLike())
+	v := new(browser).load(t, other)
+	v.Values["n"] = 1.5
+	v.saved(t)
+	if _, ok := p.mustDocument(v.ID)["lastModified"]; ok {
+		t.Error("it is written without being asked for")
+	}
+}

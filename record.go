@@ -97,6 +97,7 @@ type collection struct {
 	*mongo.Collection                   // reads from the primary, writes with the collection's write concern
 	durable           *mongo.Collection // writes with majority
 	reads             *options.RunCmdOptionsBuilder
+	lastModified      bool // write that field too
 }
 
 // newCollection pins what must not depend on the client's settings.
@@ -105,7 +106,9 @@ func newCollection(coll *mongo.Collection, cfg *Config) *collection {
 	if cfg.WriteConcern != nil {
 		pinned.SetWriteConcern(cfg.WriteConcern)
 	}
-	c := &collection{Collection: coll.Clone(pinned), reads: options.RunCmd().SetReadPreference(cfg.ReadPreference)}
+	c := &collection{
+		Collection: coll.Clone(pinned), reads: options.RunCmd().SetReadPreference(cfg.ReadPreference), lastModified: cfg.LastModified,
+	}
 	if c.durable = c.Collection; cfg.WriteConcern == nil {
 		c.durable = c.Clone(options.Collection().SetWriteConcern(writeconcern.Majority()))
 	}
@@ -149,7 +152,7 @@ func firstOf(reply bson.Raw, err error) (bson.Raw, error) {
 }
 
 func (c *collection) insert(ctx context.Context, rec *record) (bool, error) {
-	_, err := c.durable.InsertOne(ctx, rec.document())
+	_, err := c.durable.InsertOne(ctx, rec.document(c.lastModified))
 	if mongo.IsDuplicateKeyError(err) {
 		return false, nil
 	}
@@ -161,7 +164,7 @@ func (c *collection) update(ctx context.Context, g guard, rec *record, s scope) 
 	if s == renewal || s == editing {
 		coll = c.durable
 	}
-	res, err := coll.UpdateOne(ctx, g.filter(), rec.changes(s))
+	res, err := coll.UpdateOne(ctx, g.filter(), rec.changes(s, c.lastModified))
 	if err != nil {
 		return matchedAnyway(err), err
 	}
@@ -193,7 +196,7 @@ func (c *collection) deleteGuarded(ctx context.Context, g guard) (bool, error) {
 func (c *collection) prolong(ctx context.Context, id string, now, expires time.Time) (bool, error) {
 	res, err := c.UpdateOne(ctx,
 		bson.D{{Key: "_id", Value: id}, {Key: "expires", Value: bson.D{{Key: "$gt", Value: now}}}},
-		bson.D{{Key: "$set", Value: bson.D{{Key: "updatedAt", Value: now}}}, {Key: "$max", Value: bson.D{{Key: "expires", Value: expires}}}})
+		prolongation(now, expires, c.lastModified))
 	if err != nil {
 		return matchedAnyway(err), err
 	}
@@ -345,7 +348,7 @@ func (g guard) filter() bson.Raw {
 }
 
 // document returns the record as it is inserted.
-func (rec *record) document() bson.Raw {
+func (rec *record) document(lastModified bool) bson.Raw {
 	d := newDocument(rec.size()).string("_id", rec.id)
 	if rec.token != nil {
 		d = d.binary("token", rec.token)
@@ -354,16 +357,16 @@ func (rec *record) document() bson.Raw {
 		value("session", rec.session).
 		date("expires", rec.expires).
 		date("createdAt", rec.createdAt).
-		date("updatedAt", rec.updatedAt).
+		updated(rec.updatedAt, lastModified).
 		int64("version", rec.version)
 	return rec.optional(d, renewal).end()
 }
 
 // changes returns the update that writes the fields of a scope.
-func (rec *record) changes(s scope) bson.Raw {
+func (rec *record) changes(s scope, lastModified bool) bson.Raw {
 	if s == deadline {
 		d, start := newDocument(64).begin("$set")
-		return d.date("expires", rec.expires).date("updatedAt", rec.updatedAt).endAt(start).end()
+		return d.date("expires", rec.expires).updated(rec.updatedAt, lastModified).endAt(start).end()
 	}
 	d, start := newDocument(rec.size()), 0
 	if s == editing {
@@ -375,7 +378,7 @@ func (rec *record) changes(s scope) bson.Raw {
 	if s == editing {
 		d, start = d.endAt(start).begin("$set")
 	}
-	d = d.date("updatedAt", rec.updatedAt).value("session", rec.session).int64("version", rec.version)
+	d = d.updated(rec.updatedAt, lastModified).value("session", rec.session).int64("version", rec.version)
 	if s == renewal || rec.born {
 		d = d.date("createdAt", rec.createdAt)
 	}
@@ -391,6 +394,21 @@ func (rec *record) changes(s scope) bson.Raw {
 		d = d.endAt(start)
 	}
 	return d.end()
+}
+
+// prolongation returns the update that moves a deadline forward, never back.
+func prolongation(now, expires time.Time, lastModified bool) bson.Raw {
+	d, start := newDocument(96).begin("$set")
+	d, start = d.updated(now, lastModified).endAt(start).begin("$max")
+	return d.date("expires", expires).endAt(start).end()
+}
+
+// updated appends the time of a write, for connect-mongo also under its name for it.
+func (d document) updated(at time.Time, lastModified bool) document {
+	if d = d.date("updatedAt", at); lastModified {
+		return d.date("lastModified", at)
+	}
+	return d
 }
 
 // size is about how long a document of all of a record is.
