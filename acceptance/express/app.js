@@ -21,6 +21,15 @@ function appOf(settings, client) {
   const app = express();
   const store = storeOf(settings, client);
   app.use(express.json());
+
+  // A request that is held is under way until it is released.
+  const held = new Map();
+  app.get('/held', (req, res) => res.json({ held: held.has(req.query.name) }));
+  app.post('/release', (req, res) => {
+    held.get(req.query.name)();
+    res.json({});
+  });
+
   app.use(session({ resave: false, saveUninitialized: false, ...settings.session, store }));
 
   app.post('/sign-in', async (req, res) => {
@@ -37,6 +46,11 @@ function appOf(settings, client) {
   });
   app.post('/rich', (req, res) => {
     Object.assign(req.session, rich(settings.store?.stringify === false));
+    res.json(plainOf(req.session));
+  });
+  app.post('/hold', async (req, res) => {
+    Object.assign(req.session, req.body);
+    await new Promise((release) => held.set(req.query.name, release));
     res.json(plainOf(req.session));
   });
   app.get('/session', (req, res) => res.json(plainOf(req.session)));

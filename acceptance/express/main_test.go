@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -63,7 +62,7 @@ func startExpress(t *testing.T, uri string, id identity, apps []app) map[string]
 	var started struct {
 		Ports map[string]int `json:"ports"`
 	}
-	startNode(t, "app.js", input{uri, id.cert, id.key, apps}, &started)
+	startNode(t, "app.js", input{uri, id.cert, id.key, apps}).read(t, &started)
 	urls := make(map[string]string, len(apps))
 	for _, a := range apps {
 		urls[a.Name] = fmt.Sprintf("https://127.0.0.1:%d", started.Ports[a.Name])
@@ -71,41 +70,51 @@ func startExpress(t *testing.T, uri string, id identity, apps []app) map[string]
 	return urls
 }
 
-// startNode runs a script that reads a line of JSON and prints one. It lives as
-// long as the test: it ends with its stdin.
-func startNode(t *testing.T, script string, in, out any) {
+// node is a script under way.
+type node struct {
+	script string
+	out    *bufio.Reader
+	said   *strings.Builder // on stderr
+}
+
+// startNode runs a script that reads a line of JSON and prints some. It lives
+// as long as the test: it ends with its stdin.
+func startNode(t *testing.T, script string, in any) *node {
 	t.Helper()
 	line, err := json.Marshal(in)
 	if err != nil {
 		t.Fatal(err)
 	}
+	n := &node{script: script, said: new(strings.Builder)}
 	cmd := exec.CommandContext(t.Context(), "node", script) //nolint:gosec // a script of ours
-	var said strings.Builder
-	cmd.Stderr = &said
+	cmd.Stderr = n.said
 	stdin, err1 := cmd.StdinPipe()
 	stdout, err2 := cmd.StdoutPipe()
-	if err := errors.Join(err1, err2); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
+	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		_ = stdin.Close()
 		_ = cmd.Wait()
-		if text := said.String(); text != "" {
+		if text := n.said.String(); text != "" {
 			t.Logf("%s said:\n%s", script, text)
 		}
 	})
 	if _, err := stdin.Write(append(line, '\n')); err != nil {
 		t.Fatal(err)
 	}
-	answer, err := bufio.NewReader(stdout).ReadBytes('\n')
+	n.out = bufio.NewReader(stdout)
+	return n
+}
+
+// read takes the next line that the script prints.
+func (n *node) read(t *testing.T, into any) {
+	t.Helper()
+	line, err := n.out.ReadBytes('\n')
 	if err != nil {
-		_, _ = io.Copy(io.Discard, stdout)
-		t.Fatalf("%s: %v\n%s", script, err, said.String())
+		t.Fatalf("%s: %v", n.script, err)
 	}
-	if err := json.Unmarshal(answer, out); err != nil {
-		t.Fatal(err)
+	if err := json.Unmarshal(line, into); err != nil {
+		t.Fatalf("%s: %v: %s", n.script, err, line)
 	}
 }

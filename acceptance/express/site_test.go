@@ -2,6 +2,7 @@ package express
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -152,31 +153,39 @@ func (b *browser) replay(t *testing.T, value string) *browser {
 	return &browser{&client}
 }
 
-// ask sends a request and returns what the answer says.
-func (b *browser) ask(t *testing.T, method, url string, body any) (status int, values map[string]any) {
-	t.Helper()
-	var content io.Reader
-	if body != nil {
-		text, err := json.Marshal(body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		content = bytes.NewReader(text)
+// send sends a request and returns what the answer says.
+func (b *browser) send(ctx context.Context, method, url string, body any) (status int, values map[string]any, err error) {
+	var content bytes.Buffer
+	if err := json.NewEncoder(&content).Encode(body); err != nil {
+		return 0, nil, err
 	}
-	r, err := http.NewRequestWithContext(t.Context(), method, url, content)
+	r, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
-		t.Fatal(err)
+		return 0, nil, err
+	}
+	if body != nil {
+		r.Body = io.NopCloser(&content)
 	}
 	r.Header.Set("Content-Type", "application/json")
 	answer, err := b.client.Do(r)
 	if err != nil {
-		t.Fatal(err)
+		return 0, nil, err
 	}
 	defer func() { _ = answer.Body.Close() }()
 	if err := json.NewDecoder(answer.Body).Decode(&values); err != nil {
-		t.Fatalf("%s %s: %s: %v", method, url, answer.Status, err)
+		return 0, nil, fmt.Errorf("%s %s: %s: %w", method, url, answer.Status, err)
 	}
-	return answer.StatusCode, values
+	return answer.StatusCode, values, nil
+}
+
+// ask is send in the test's goroutine.
+func (b *browser) ask(t *testing.T, method, url string, body any) (status int, values map[string]any) {
+	t.Helper()
+	status, values, err := b.send(t.Context(), method, url, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return status, values
 }
 
 // must is ask of a request that has to be answered well.
