@@ -23,7 +23,7 @@ reported = mkdir -p .cache; : >$(MONGOSTORE_TEST_REPORT); status=0; { $(1); } ||
 each = set -e; for module in $(1); do echo "$@ $$module"; (cd $$module && $(2)); done
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: server ## run all tests on MONGODB_URI, Docker or mongod (fetched if there is none)
 	@$(call reported,$(GOTEST) ./...)
@@ -42,7 +42,22 @@ test-modules: ## the tests of the modules in folders, but for the acceptance tes
 	@$(call each,$(filter-out acceptance,$(MODULES)),$(GOTEST) ./...)
 
 acceptance: server ## histories beside a model, DNS, a backlog, other stores: 2 minutes, at full size (MONGOSTORE_LONG=1) 10
-	@$(call reported,cd acceptance && $(GOTEST) -timeout $(if $(MONGOSTORE_LONG),60m,15m) ./...)
+	@$(call reported,cd acceptance && $(GOTEST) -timeout $(if $(MONGOSTORE_LONG),60m,15m) . ./cmd/...)
+
+# The packages of the Express side are of the versions in package-lock.json.
+acceptance-express: server express-packages ## one login for a real Express and a Go application; print the table of the cases
+	@rm -f .cache/express-table; status=0; \
+	(export MONGOSTORE_EXPRESS_TABLE=$(CURDIR)/.cache/express-table; \
+		$(call reported,cd acceptance && $(GOTEST) -parallel 16 ./express)) || status=$$?; \
+	cat .cache/express-table 2>/dev/null; exit $$status
+
+express-packages:
+	@command -v node >/dev/null && command -v npm >/dev/null || \
+		{ echo "this needs Node.js 20 or later and npm: apt-get install nodejs npm, or https://nodejs.org" >&2; exit 1; }
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || \
+		{ echo "this needs Node.js 20 or later, and node is $$(node --version)" >&2; exit 1; }
+	@cd acceptance/express; cmp -s package-lock.json node_modules/.installed || \
+		{ npm ci --no-progress && cp package-lock.json node_modules/.installed; }
 
 acceptance-switch: server ## walk an application from gin-contrib's Mongo store to this one, and print each step
 	@cd acceptance && $(GO) test -count=1 -v ./cmd/switch
@@ -90,6 +105,6 @@ server:
 	@scripts/server
 
 clean: ## remove what the other targets left
-	@rm -rf .cache coverage.all coverage.out
+	@rm -rf .cache coverage.all coverage.out acceptance/express/node_modules
 
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile)

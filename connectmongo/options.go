@@ -59,7 +59,7 @@ func setOptions(o *sessions.Options, cookie map[string]any) {
 func cookieOf(was map[string]any, o *sessions.Options) map[string]any {
 	cookie := maps.Clone(was)
 	if cookie == nil {
-		cookie = make(map[string]any)
+		cookie = map[string]any{"originalMaxAge": nil, "expires": nil}
 	}
 	var is sessions.Options
 	is.MaxAge = -1 // what setMaxAge does not know
@@ -71,8 +71,10 @@ func cookieOf(was map[string]any, o *sessions.Options) map[string]any {
 		}
 		cookie[a.name] = want
 	}
-	if o.MaxAge <= 0 {
-		cookie["originalMaxAge"], cookie["expires"] = nil, nil
+	for _, name := range []string{"originalMaxAge", "expires"} {
+		if o.MaxAge <= 0 && cookie[name] != nil {
+			cookie[name] = nil
+		}
 	}
 	return cookie
 }
@@ -80,8 +82,7 @@ func cookieOf(was map[string]any, o *sessions.Options) map[string]any {
 // expiring returns the object with its expires set to the deadline of the record.
 func expiring(cookie map[string]any, maxAge int, expires time.Time, f format) map[string]any {
 	switch expires = expires.UTC().Truncate(time.Millisecond); {
-	case maxAge <= 0:
-		cookie["expires"] = nil
+	case maxAge <= 0: // it is null already
 	case f == jsonFormat{}:
 		cookie["expires"] = expires.Format("2006-01-02T15:04:05.000Z07:00") // as Date.prototype.toISOString
 	default:

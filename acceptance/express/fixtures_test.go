@@ -46,6 +46,7 @@ var goldenFile = filepath.Join("..", "..", "connectmongo", "testdata", "fixtures
 // where they are. They hold the same as those from which connectmongo's own
 // tests read; -update makes those of them.
 func TestSessionsOfEveryWriterAreRead(t *testing.T) {
+	t.Parallel()
 	needNode(t)
 	server := mongotest.Shared(t)
 	db := server.Database(t)
@@ -60,9 +61,10 @@ func TestSessionsOfEveryWriterAreRead(t *testing.T) {
 		}
 	}
 	golden := readGolden(t)
+	table := newTable(t, "written by Node.js", "; what has no number is connect-mongo 6.0.0's")
 	for _, raw := range fresh.Cases {
 		f := parseFixture(t, raw)
-		t.Run(f.Name, func(t *testing.T) {
+		table.note(f.Name, sides{expressSide, goSide}, "read by Go", t.Run(f.Name, func(t *testing.T) {
 			was, ok := golden[f.Name]
 			if !ok {
 				t.Fatalf("it is not in %s: run this test with -update", goldenFile)
@@ -75,7 +77,7 @@ func TestSessionsOfEveryWriterAreRead(t *testing.T) {
 			if session.Values["user"] != "ada" {
 				t.Errorf("user is %v", session.Values["user"])
 			}
-		})
+		}))
 	}
 }
 
@@ -96,7 +98,7 @@ func writeFixtures(t *testing.T, uri, database string) (all fixtures) {
 
 func readGolden(t *testing.T) map[string]fixture {
 	t.Helper()
-	text, err := os.ReadFile(goldenFile)
+	text, err := os.ReadFile(goldenFile) //nolint:gosec // a path of ours
 	if err != nil {
 		t.Fatal(err)
 	}

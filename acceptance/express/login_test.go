@@ -150,6 +150,7 @@ var steps = []struct {
 }
 
 func TestOneLoginForExpressAndGo(t *testing.T) {
+	t.Parallel()
 	needNode(t)
 	server := mongotest.Shared(t)
 	db, id := server.Database(t), newIdentity(t)
@@ -159,7 +160,7 @@ func TestOneLoginForExpressAndGo(t *testing.T) {
 		apps[i], names[i] = v.app(db.Name()), v.name
 	}
 	urls := startExpress(t, server.URI(), id, apps)
-	table := newTable(t, server, names...)
+	table := newTable(t, "Express and Go", "; in each cell, the session that Express began, then that of Go\n"+versions(t)+", "+server.String(), names...)
 	for _, v := range all {
 		coll := db.Collection(v.name)
 		s := &stage{v, coll, id, map[string]string{

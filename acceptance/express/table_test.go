@@ -2,42 +2,61 @@ package express
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"text/tabwriter"
-
-	"github.com/mongostore/mongostore/internal/mongotest"
 )
 
 // tableVariable names the file to which the table of the cases is written.
 const tableVariable = "MONGOSTORE_EXPRESS_TABLE"
 
-// table is of the cases.
+// table is of the cases of one test.
 type table struct {
 	mu      sync.Mutex
+	title   string
+	legend  string
 	columns []string
 	rows    []string
 	cells   map[string]bool // by row, column and way
 }
 
-// newTable returns one of these rows that is written when the test has ended.
-func newTable(t *testing.T, server *mongotest.Server, rows ...string) *table {
+// newTable returns one of these rows that is added to the file when the test
+// has ended.
+func newTable(t *testing.T, title, legend string, rows ...string) *table {
 	t.Helper()
-	tab := &table{rows: rows, cells: make(map[string]bool)}
+	tab := &table{title: title, legend: legend, rows: rows, cells: make(map[string]bool)}
 	t.Cleanup(func() {
 		if path := os.Getenv(tableVariable); path != "" {
-			if err := os.WriteFile(path, []byte(versions(t)+", "+server.String()+"\n\n"+tab.text()), 0o600); err != nil {
-				t.Error(err)
-			}
+			tab.write(t, path)
 		}
 	})
 	return tab
+}
+
+// writing lets one test at a time add to the file.
+var writing sync.Mutex
+
+func (tab *table) write(t *testing.T, path string) {
+	t.Helper()
+	writing.Lock()
+	defer writing.Unlock()
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600) //nolint:gosec // a path that its user chose
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	_, err = f.WriteString(tab.text() + "\n")
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Error(err)
+	}
 }
 
 // note takes the result of a step of a variant that begins at one side.
@@ -49,10 +68,8 @@ func (tab *table) note(row string, way sides, column string, ok bool) {
 }
 
 func once(list []string, item string) []string {
-	for _, other := range list {
-		if other == item {
-			return list
-		}
+	if slices.Contains(list, item) {
+		return list
 	}
 	return append(list, item)
 }
@@ -60,7 +77,7 @@ func once(list []string, item string) []string {
 func (tab *table) text() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintf(w, "Express and Go\t%s\n", strings.Join(tab.columns, "\t"))
+	_, _ = fmt.Fprintf(w, "%s\t%s\n", tab.title, strings.Join(tab.columns, "\t"))
 	passed, all := 0, 0
 	for _, row := range tab.rows {
 		_, _ = fmt.Fprint(w, row)
@@ -83,7 +100,7 @@ func (tab *table) text() string {
 		_, _ = fmt.Fprintln(w)
 	}
 	_ = w.Flush()
-	return b.String() + fmt.Sprintf("\n%d of %d pass; in each cell, the session that Express began, then that of Go\n", passed, all)
+	return fmt.Sprintf("%s%d of %d pass%s\n", b.String(), passed, all, tab.legend)
 }
 
 // versions tells of Node.js, the packages and Go.
@@ -96,7 +113,7 @@ func versions(t *testing.T) string {
 	list := []string{"Node.js " + strings.TrimSpace(string(node))}
 	for _, name := range []string{"express", "express-session", "connect-mongo", "connect-mongo-5", "connect-mongodb-session", "kruptein", "mongodb"} {
 		var about struct{ Name, Version string }
-		text, err := os.ReadFile(filepath.Join("node_modules", name, "package.json"))
+		text, err := os.ReadFile(filepath.Join("node_modules", name, "package.json")) //nolint:gosec // a path of ours
 		if err == nil {
 			err = json.Unmarshal(text, &about)
 		}

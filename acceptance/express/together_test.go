@@ -86,6 +86,7 @@ func (p pair) hold(t *testing.T, b *browser, values map[string]any) (release fun
 }
 
 func TestWhatExpressWroteIsNotLostByAChangeInGo(t *testing.T) {
+	t.Parallel()
 	for name, v := range map[string]variant{
 		"stringify": {name: "rich"},
 		"document": {
@@ -141,6 +142,7 @@ func fieldsOf(t *testing.T, payload bson.RawValue) map[string]string {
 }
 
 func TestExpressSparesTouchesOfSessionsWithLastModified(t *testing.T) {
+	t.Parallel()
 	touchAfter := app{Store: map[string]any{"touchAfter": 3600}}
 	for name, test := range map[string]struct {
 		lastModified, spared bool
@@ -183,6 +185,7 @@ func (p pair) setExpires(t *testing.T, id string, expires time.Time) {
 }
 
 func TestASessionKeepsTheLifetimeThatEitherSideGaveIt(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, variant{name: "lifetimes"})
 	for _, way := range []sides{{expressSide, goSide}, {goSide, expressSide}} {
 		b := newBrowser(t, p.id)
@@ -204,6 +207,7 @@ func TestASessionKeepsTheLifetimeThatEitherSideGaveIt(t *testing.T) {
 }
 
 func TestASessionWithoutCookieIsPutRightByAChangeInGo(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, variant{name: "without-cookie"})
 	b := p.signIn(t, goSide)
 	if _, err := p.coll.UpdateByID(t.Context(), p.idOf(t, b), bson.M{"$set": bson.M{"session": `{"user":"ada"}`}}); err != nil {
@@ -220,6 +224,7 @@ func TestASessionWithoutCookieIsPutRightByAChangeInGo(t *testing.T) {
 // Express does not keep is in docs/from-express.md.
 
 func TestALateSaveInGoDoesNotBringBackWhatExpressEnded(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, variant{name: "late"})
 	b := p.signIn(t, expressSide)
 	copied := b.replay(t, b.cookie())
@@ -233,6 +238,7 @@ func TestALateSaveInGoDoesNotBringBackWhatExpressEnded(t *testing.T) {
 }
 
 func TestALateSaveInGoMergesWhatExpressChanged(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, variant{name: "merge"})
 	b := p.signIn(t, goSide)
 	r, session := p.load(t, b)
@@ -245,6 +251,7 @@ func TestALateSaveInGoMergesWhatExpressChanged(t *testing.T) {
 }
 
 func TestALateSaveInExpressBringsBackWhatGoEnded(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, variant{name: "back"})
 	b := p.signIn(t, goSide)
 	copied := b.replay(t, b.cookie())
@@ -256,6 +263,7 @@ func TestALateSaveInExpressBringsBackWhatGoEnded(t *testing.T) {
 }
 
 func TestALateSaveInExpressMakesTheOldCookieOfARegeneratedSessionGoodAgain(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, variant{name: "old-cookie"})
 	b := p.signIn(t, goSide)
 	old := b.replay(t, b.cookie())
@@ -268,6 +276,7 @@ func TestALateSaveInExpressMakesTheOldCookieOfARegeneratedSessionGoodAgain(t *te
 }
 
 func TestALateSaveInExpressOverwritesWhatGoChanged(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, variant{name: "overwrite"})
 	b := p.signIn(t, goSide)
 	release := p.hold(t, b, map[string]any{"express": 1})
@@ -277,6 +286,7 @@ func TestALateSaveInExpressOverwritesWhatGoChanged(t *testing.T) {
 }
 
 func TestALateRequestInExpressThatChangesNothingBringsNothingBack(t *testing.T) {
+	t.Parallel()
 	p := newPair(t, variant{name: "touch"})
 	b := p.signIn(t, goSide)
 	copied := b.replay(t, b.cookie())
