@@ -36,7 +36,7 @@ var docFiles = []string{
 
 // exampleFiles have the code of the documents. Those in acceptance are compiled there, with the stores of others.
 var exampleFiles = []string{
-	"example_test.go", "legacy/example_test.go", "soajs/example_test.go", "acceptance/example_test.go",
+	"example_test.go", "connectmongo/example_test.go", "legacy/example_test.go", "soajs/example_test.go", "acceptance/example_test.go",
 }
 
 func TestDocsAreAllHeldToTheCode(t *testing.T) {
