@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -586,4 +587,34 @@ func firstKey(doc bson.Raw) string {
 		return ""
 	}
 	return elements[0].Key()
+}
+
+func TestR09RequestsAtOnceTakeThreeCommandsEach(t *testing.T) {
+	t.Parallel()
+	const requests = 32
+	p, commands := watched(t, mongotest.Shared(t))
+	store := p.store(nil)
+	b := start(t, store, map[any]any{})
+	commands.Take()
+	visits := make([]*visit, requests)
+	for i := range visits {
+		visits[i] = b.load(t, store)
+		visits[i].Values[i] = i
+	}
+	var wg sync.WaitGroup
+	for _, v := range visits {
+		wg.Go(func() {
+			if err := v.save(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	// Those who wait for the lock when another one is done with it need not read what that one wrote.
+	if n := len(commands.Take()); n > 3*requests+4 {
+		t.Errorf("%d requests took %d commands, want three each", requests, n)
+	}
+	if got := b.values(t, store); len(got) != requests {
+		t.Errorf("%d of %d changes are stored", len(got), requests)
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"net/http"
 	"net/url"
 	"strings"
@@ -37,7 +36,7 @@ type Store struct {
 	payloads  payloads
 	backend   backend
 	states    states
-	locks     locks
+	locks     *locks
 	removal   removal
 	client    *mongo.Client // Open's; nil if it is not this store's to disconnect
 	closing   sync.Once
@@ -397,22 +396,4 @@ func HashID(key []byte) func(id string) string {
 		mac.Write([]byte(id))
 		return hex.EncodeToString(mac.Sum(nil))
 	}
-}
-
-// locks are striped: sessions share them, but a Save takes at most one.
-type locks struct {
-	seed    maphash.Seed
-	stripes [256]chan struct{}
-}
-
-func newLocks() locks {
-	l := locks{seed: maphash.MakeSeed()}
-	for i := range l.stripes {
-		l.stripes[i] = make(chan struct{}, 1)
-	}
-	return l
-}
-
-func (l *locks) of(id string) chan struct{} {
-	return l.stripes[maphash.String(l.seed, id)%uint64(len(l.stripes))]
 }

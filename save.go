@@ -30,8 +30,8 @@ type saving struct {
 	landed Op            // target is what an earlier attempt of this session wrote; "": it is not
 	joined bool          // target is what another request stored of the session that both took over
 	misses int
-	unlock func() // releases the striped lock; nil: not held
-	event  Event  // Op is "" before anything is done that Observe should hear of
+	lock   *stripe // held once another request was there first; nil: not held
+	event  Event   // Op is "" before anything is done that Observe should hear of
 }
 
 // draft is a record as it shall be written.
@@ -55,8 +55,8 @@ func (sv *saving) run(ctx context.Context) (*draft, error) {
 		sv.origin = sv.target.plain
 	}
 	defer func() {
-		if sv.unlock != nil {
-			sv.unlock()
+		if sv.lock != nil {
+			sv.lock.release()
 		}
 	}()
 	if err := sv.settle(ctx); err != nil {
@@ -369,7 +369,7 @@ func (sv *saving) refresh(ctx context.Context, id string) error {
 	if err := sv.pause(ctx, id); err != nil {
 		return err
 	}
-	rec, err := sv.backend.find(ctx, id)
+	rec, err := sv.latest(ctx, id)
 	switch {
 	case errors.Is(err, errNoRecord) && sv.target == nil && sv.misses > 1:
 		return errTaken
@@ -399,6 +399,16 @@ func (sv *saving) refresh(ctx context.Context, id string) error {
 	return sv.reconcile(ctx, rec)
 }
 
+// latest returns the record as it is now, or as another Save of this process has just left it: if it has changed
+// since, that shows at the next write.
+func (sv *saving) latest(ctx context.Context, id string) (*record, error) {
+	if rec := sv.lock.last; sv.misses == 1 && sv.target != nil && rec != nil && rec.id == id &&
+		rec.version != sv.target.version && sv.lifetimes.live(rec, sv.now()) && sv.state.cookie.fit(rec) {
+		return rec, nil
+	}
+	return sv.backend.find(ctx, id)
+}
+
 var errEnded = fmt.Errorf("mongostore: save: %w: it ended, or another request renewed it", ErrNotFound)
 
 // errTaken tells of an index that is none of the store's.
@@ -407,17 +417,12 @@ var errTaken = fmt.Errorf("mongostore: save: %w: the server reports a duplicate 
 // pause takes the striped lock, and lets other processes go first if that alone was not enough.
 func (sv *saving) pause(ctx context.Context, id string) error {
 	sv.misses++
-	if sv.unlock == nil {
-		lock := sv.locks.of(id)
-		select {
-		case lock <- struct{}{}:
-			sv.unlock = func() { <-lock }
-			return nil
-		case <-ctx.Done():
-			return unavailable(ctx.Err())
-		}
+	if sv.lock != nil {
+		return jitter(ctx, sv.misses)
 	}
-	return jitter(ctx, sv.misses)
+	lock, err := sv.locks.take(ctx, id)
+	sv.lock = lock
+	return unavailable(err)
 }
 
 // jitter waits a moment that varies, and grows a little with the number of attempts.
@@ -539,6 +544,10 @@ func (sv *saving) commit(d *draft) {
 	session, st := sv.session, sv.state
 	if sv.values != nil {
 		sv.bringHome()
+	}
+	if sv.lock != nil {
+		written := d.record
+		sv.lock.last = &written
 	}
 	session.ID = d.cred.handle
 	if session.Options != nil && d.maxAge != sv.options.MaxAge {
