@@ -96,6 +96,12 @@ fuzz: server ## run each fuzz test for FUZZTIME (default 10s)
 		done; \
 	done
 
+bench: server ## compare with other session stores, in all sizes: 10 minutes
+	@cd bench && $(GO) run .
+
+bench-quick: server ## the same with small sessions, 8 requests at once, on a standalone: a minute
+	@cd bench && $(GO) run . -payloads 1 -concurrency 8 -topologies standalone -rounds 5
+
 demo: ## run the example application
 	@cd example && $(GO) run .
 

@@ -6,6 +6,8 @@
 //
 //	func TestMain(m *testing.M) { mongotest.Main(m) }
 //
+// A program that is no test does the same by [Program] and [Start].
+//
 // The environment chooses; nothing set is fine where Docker or mongod is.
 //
 //	MONGODB_URI              a server to use, whatever its kind (FerretDB too)

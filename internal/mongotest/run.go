@@ -34,18 +34,21 @@ type spec struct {
 	files string   // a folder that args name files of
 	peer  instance // the first member of the same replica set
 	ports []int    // of all its members; on the first only
+	plain bool     // with the defaults of mongod, not those that suit tests
 }
 
 // command is mongod's command line, for an address to listen on and a folder
 // for its data.
 func (s spec) command(bind, data string) []string {
-	return append([]string{
-		"--bind_ip", bind, "--port", strconv.Itoa(s.port), "--dbpath", data, "--nounixsocket",
-		"--wiredTigerCacheSizeGB", "0.25",
-		"--setParameter", "diagnosticDataCollectionEnabled=false",
-		"--setParameter", "enableTestCommands=1",
-		"--setParameter", "ttlMonitorSleepSecs=1",
-	}, s.args...)
+	args := []string{"--bind_ip", bind, "--port", strconv.Itoa(s.port), "--dbpath", data, "--nounixsocket"}
+	if !s.plain {
+		args = append(args,
+			"--wiredTigerCacheSizeGB", "0.25",
+			"--setParameter", "diagnosticDataCollectionEnabled=false",
+			"--setParameter", "enableTestCommands=1",
+			"--setParameter", "ttlMonitorSleepSecs=1")
+	}
+	return append(args, s.args...)
 }
 
 // freePort returns a port of 127.0.0.1 that nothing listens on, another one at

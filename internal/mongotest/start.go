@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,13 +39,17 @@ func startShared(ctx context.Context) (*Server, error) {
 }
 
 func startStandalone(ctx context.Context) (*Server, error) {
+	return startSingle(ctx, spec{})
+}
+
+func startSingle(ctx context.Context, spec spec) (*Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	r, err := begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	i, uri, err := startOne(ctx, r, spec{}, nil)
+	i, uri, err := startOne(ctx, r, spec, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -135,15 +140,19 @@ func ping(ctx context.Context, uri string) error {
 
 const setName = "mongotest"
 
-// startReplicaSet starts three members and waits for the first majority write.
 func startReplicaSet(ctx context.Context) (*Server, error) {
+	return startSet(ctx, spec{args: []string{"--oplogSize", "64"}})
+}
+
+// startSet starts three members and waits for the first majority write.
+func startSet(ctx context.Context, member spec) (*Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	r, err := begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	members, hosts, err := startMembers(ctx, r)
+	members, hosts, err := startMembers(ctx, r, member)
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +167,7 @@ func startReplicaSet(ctx context.Context) (*Server, error) {
 	return finish(ctx, uri, r, members...)
 }
 
-func startMembers(ctx context.Context, r runner) (members []instance, hosts []string, err error) {
+func startMembers(ctx context.Context, r runner, member spec) (members []instance, hosts []string, err error) {
 	var ports []int
 	for range 3 {
 		port, err := freePort()
@@ -168,7 +177,7 @@ func startMembers(ctx context.Context, r runner) (members []instance, hosts []st
 		ports = append(ports, port)
 		hosts = append(hosts, address(port))
 	}
-	member := spec{ports: ports[1:], args: []string{"--replSet", setName, "--oplogSize", "64"}}
+	member.ports, member.args = ports[1:], append(slices.Clip(member.args), "--replSet", setName)
 	for _, member.port = range ports {
 		m, err := r.run(ctx, member)
 		if err == nil {

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/sessions"
+	"github.com/mongostore/mongostore"
+)
+
+var (
+	signingKey = []byte("0123456789abcdef0123456789abcdef")
+	sealingKey = bytes.Repeat([]byte("k"), 32)
+)
+
+// openOurs returns how a configuration of mongostore is opened.
+func openOurs(key string, cfg mongostore.Config) func(context.Context, *stage) (app, error) {
+	return func(ctx context.Context, s *stage) (app, error) {
+		coll, end, err := s.collection(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		store, err := mongostore.New(ctx, coll, &cfg, signingKey)
+		if err != nil {
+			end()
+			return nil, err
+		}
+		renew := func(_ http.ResponseWriter, _ *http.Request, session *sessions.Session) error {
+			store.Regenerate(session)
+			return nil
+		}
+		g := gorilla{store, s.values, renew}
+		return &inProcess{page(g.serve), []func(){end, func() { _ = store.Close() }}}, nil
+	}
+}
+
+// ours are the configurations of mongostore that are measured.
+func ours() []*contestant {
+	sealer := mongostore.AESGCM(sealingKey)
+	one := func(key, name string, cfg mongostore.Config) *contestant {
+		return &contestant{key: key, name: "mongostore, " + name, open: openOurs(key, cfg)}
+	}
+	touch := one("touchafter", "gob, within TouchAfter", mongostore.Config{TouchAfter: time.Hour})
+	touch.ops = []op{unchanged} // the others are as without
+	return []*contestant{
+		one("gob", "gob (default)", mongostore.Config{}),
+		one("json", "JSON", mongostore.Config{PayloadCodec: mongostore.JSONCodec{}}),
+		one("bson", "BSON", mongostore.Config{PayloadCodec: mongostore.BSONCodec{}}),
+		one("sealed", "BSON, sealed", mongostore.Config{PayloadCodec: mongostore.BSONCodec{}, Sealer: sealer}),
+		one("sealedgob", "gob, sealed", mongostore.Config{Sealer: sealer}),
+		touch,
+	}
+}
