@@ -100,7 +100,7 @@ bench: server ## compare with other session stores, in all sizes: 10 minutes
 	@cd bench && $(GO) run .
 
 bench-quick: server ## the same with small sessions, 8 requests at once, on a standalone: a minute
-	@cd bench && $(GO) run . -payloads 1 -concurrency 8 -topologies standalone -rounds 5
+	@cd bench && $(GO) run . -payloads 1 -concurrency 8 -topologies standalone -rounds 5 -npm=false
 
 demo: ## run the example application
 	@cd example && $(GO) run .

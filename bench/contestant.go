@@ -62,6 +62,7 @@ type stage struct {
 	redis    string // the address of a Redis; empty: there is none
 	dir      string // for files
 	majority bool   // the client's write concern is majority
+	install  bool   // npm may install what Node needs
 }
 
 // errNotRun says why a contestant takes no part at all. It is listed so.
@@ -156,23 +157,28 @@ type visitor struct {
 // visit sends one request and sees to it that the contestant found what the
 // last request left.
 func (v *visitor) visit(ctx context.Context, a app, o op) error {
-	count := v.count
-	if o == change {
-		count++
-	}
+	count := v.next(o)
 	got, err := a.send(ctx, o, count, v.cookie)
 	if err != nil {
 		return err
 	}
-	if got.status != http.StatusOK {
-		return fmt.Errorf("%s: status %d: %.200s", o, got.status, got.body)
-	}
 	return v.took(o, count, got)
+}
+
+// next returns the count that the session has after this operation.
+func (v *visitor) next(o op) int {
+	if o == change {
+		return v.count + 1
+	}
+	return v.count
 }
 
 // took compares the answer with what the session must have held, and keeps
 // what the request made of it.
 func (v *visitor) took(o op, count int, got answer) error {
+	if got.status != http.StatusOK {
+		return fmt.Errorf("%s: status %d: %.200s", o, got.status, got.body)
+	}
 	if found := string(got.body); o != create && found != strconv.Itoa(v.count) {
 		return fmt.Errorf("%s: it found count %.40s, and %d was stored", o, found, v.count)
 	}

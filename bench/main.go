@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,7 +33,7 @@ func contestants() []*contestant {
 		{key: floorKey, name: "floor: bare driver v2", open: openFloor},
 		{key: "own", name: "floor of our own commands", open: openOwn},
 	}
-	return append(append(all, ours()...), peers()...)
+	return slices.Concat(all, ours(), peers(), onNode())
 }
 
 func main() {
@@ -78,11 +79,12 @@ func command(ctx context.Context, args []string, out, log io.Writer) error {
 		topologies  = flags.String("topologies", "standalone,replicaset", "`list` of servers; the replica set has three members, and writes go to a majority")
 		chosen      = flags.String("contestants", "*", "`list` of contestants, with * for any letters; the floor always takes part")
 	)
+	npm := flags.Bool("npm", true, "install the packages that Node needs, if they are missing")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	set := settings{
-		rounds: *rounds, visitors: *n, duration: *duration, topologies: strings.Split(*topologies, ","),
+		rounds: *rounds, visitors: *n, duration: *duration, topologies: strings.Split(*topologies, ","), install: *npm,
 		progress: func(format string, args ...any) { _, _ = fmt.Fprintf(log, format+"\n", args...) },
 	}
 	err := errors.Join(

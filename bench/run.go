@@ -22,6 +22,7 @@ type settings struct {
 	concurrency []int
 	topologies  []string
 	contestants []*contestant
+	install     bool // npm may
 	progress    func(format string, args ...any)
 }
 
@@ -99,6 +100,7 @@ func (set settings) onStage(ctx context.Context, server *mongotest.Server, topol
 		return nil, err
 	}
 	defer s.close()
+	s.install = set.install
 	entrants, notRun, err := set.enter(ctx, s)
 	defer func() {
 		for _, e := range entrants {
@@ -189,8 +191,7 @@ func (set settings) weighAll(ctx context.Context, s *scene, entrants []*entrant)
 // weigh measures the allocations of an operation, where they are this process's.
 func (e *entrant) weigh(ctx context.Context, o op) error {
 	if _, elsewhere := e.app.(process); elsewhere {
-		e.memory[o] = [2]float64{-1, -1}
-		return nil
+		return e.warmUp(ctx, o)
 	}
 	visitors := e.visitors[:min(40, len(e.visitors))]
 	if o == create {
@@ -203,6 +204,19 @@ func (e *entrant) weigh(ctx context.Context, o op) error {
 	}
 	count, size, err := allocations(ctx, e.app, o, visitors)
 	e.memory[o] = [2]float64{count, size}
+	e.written = time.Now()
+	return err
+}
+
+// warmUp gives a process of Node, whose memory is not ours to measure, the time
+// to compile what it is going to run.
+func (e *entrant) warmUp(ctx context.Context, o op) error {
+	e.memory[o] = [2]float64{-1, -1}
+	visitors := e.visitors
+	if o == create {
+		visitors = newVisitors(len(visitors))
+	}
+	_, err := cut(ctx, e, o, 8, 300*time.Millisecond, visitors)
 	e.written = time.Now()
 	return err
 }
