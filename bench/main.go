@@ -80,16 +80,31 @@ func command(ctx context.Context, args []string, out, log io.Writer) error {
 		chosen      = flags.String("contestants", "*", "`list` of contestants, with * for any letters; the floor always takes part")
 	)
 	npm := flags.Bool("npm", true, "install the packages that Node needs, if they are missing")
+	var (
+		file   = flags.String("out", "", "write `file`.md, .svg and .json instead of printing the tables")
+		readme = flags.String("readme", "", "run nothing: write the section of this `README` from the results of -from")
+		from   = flags.String("from", "results/full.json", "what -readme is written from")
+	)
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	if *readme != "" {
+		r, err := readResults(*from)
+		if err != nil {
+			return err
+		}
+		return updateReadme(*readme, r)
+	}
 	set := settings{
-		rounds: *rounds, visitors: *n, duration: *duration, topologies: strings.Split(*topologies, ","), install: *npm,
+		rounds: *rounds, visitors: *n, duration: *duration, install: *npm,
 		progress: func(format string, args ...any) { _, _ = fmt.Fprintf(log, format+"\n", args...) },
 	}
 	err := errors.Join(
 		set.setOps(*operations),
+		set.setTopologies(*topologies),
 		set.setContestants(*chosen),
+		positive("rounds", *rounds),
+		positive("n", *n),
 		numbers(&set.payloads, "payloads", *payloads, 1024),
 		numbers(&set.concurrency, "concurrency", *concurrency, 1))
 	if err != nil {
@@ -99,7 +114,11 @@ func command(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return writeTables(out, cells, newEnvironment(ctx, servers))
+	r := results{newEnvironment(ctx, servers), set.rounds, cells}
+	if *file != "" {
+		return r.save(*file)
+	}
+	return r.write(out)
 }
 
 func (set *settings) setOps(list string) error {
@@ -116,16 +135,34 @@ func (set *settings) setOps(list string) error {
 	return nil
 }
 
-func (set *settings) setContestants(list string) error {
-	patterns := strings.Split(list, ",")
-	for _, c := range contestants() {
-		if c.key == floorKey || matches(patterns, c.key) {
-			set.contestants = append(set.contestants, c)
+func (set *settings) setTopologies(list string) error {
+	set.topologies = strings.Split(list, ",")
+	for _, name := range set.topologies {
+		if name != standalone && name != replicaSet {
+			return fmt.Errorf("-topologies %s: want %s or %s", name, standalone, replicaSet)
 		}
 	}
+	return nil
+}
+
+func positive(name string, n int) error {
+	if n < 1 {
+		return fmt.Errorf("-%s %d: want at least 1", name, n)
+	}
+	return nil
+}
+
+func (set *settings) setContestants(list string) error {
+	patterns := strings.Split(list, ",")
+	all := contestants()
 	for _, p := range patterns {
-		if !matches([]string{p}, floorKey) && len(set.contestants) == 1 {
-			return fmt.Errorf("-contestants %s: none of %s", p, strings.Join(keys(contestants()), " "))
+		if !slices.ContainsFunc(all, func(c *contestant) bool { return matches(p, c.key) }) {
+			return fmt.Errorf("-contestants %s: want some of %s", p, strings.Join(keys(all), " "))
+		}
+	}
+	for _, c := range all {
+		if c.key == floorKey || slices.ContainsFunc(patterns, func(p string) bool { return matches(p, c.key) }) {
+			set.contestants = append(set.contestants, c)
 		}
 	}
 	return nil

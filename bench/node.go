@@ -22,8 +22,8 @@ import (
 // onNode are the session stores for Express.
 func onNode() []*contestant {
 	return []*contestant{
-		{key: "express", name: "express-session + connect-mongo, over HTTP", open: openExpress("express-connect-mongo")},
-		{key: "expresscmdb", name: "express-session + connect-mongodb-session, over HTTP", open: openExpress("express-connect-mongodb-session")},
+		{key: "express", name: "express-session + connect-mongo, HTTP", open: openExpress("express-connect-mongo")},
+		{key: "expresscmdb", name: "express-session + connect-mongodb-session, HTTP", open: openExpress("express-connect-mongodb-session")},
 		{key: "connectmongo", name: "connect-mongo alone, in Node", open: openAlone},
 	}
 }
@@ -86,10 +86,7 @@ func nodeDir(ctx context.Context, install bool) (string, error) {
 	if _, err := exec.LookPath("node"); err != nil {
 		return "", errNotRun("node not found")
 	}
-	dir := "node"
-	if _, err := os.Stat(dir); err != nil {
-		dir = filepath.Join("bench", "node")
-	}
+	dir := nodeFolder()
 	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err == nil {
 		return dir, nil
 	}
@@ -102,6 +99,14 @@ func nodeDir(ctx context.Context, install bool) (string, error) {
 		return "", errNotRun(fmt.Sprintf("npm ci: %v: %.200s", err, out))
 	}
 	return dir, nil
+}
+
+// nodeFolder is found from this module and from the one around it.
+func nodeFolder() string {
+	if _, err := os.Stat("node"); err == nil {
+		return "node"
+	}
+	return filepath.Join("bench", "node")
 }
 
 // express is an app that answers over HTTP, on connections that stay open.

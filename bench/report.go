@@ -1,74 +1,111 @@
 package main
 
 import (
-	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"math"
-	"runtime"
-	"runtime/debug"
+	"os"
 	"slices"
 	"strings"
-	"time"
 )
 
-// environment is where numbers come from.
-type environment struct {
-	Date     string
-	System   string
-	Cores    int
-	Go       string
-	Servers  []string
-	Versions []string // of the packages that are compared
+// results are what a run leaves in a .json, and what all else is written from.
+type results struct {
+	Environment environment
+	Rounds      int
+	Cells       []cell
 }
 
-// compared are the modules whose versions decide the numbers.
-var compared = []string{
-	"go.mongodb.org/mongo-driver/v2", "go.mongodb.org/mongo-driver", "github.com/gorilla/sessions", "github.com/gorilla/securecookie",
-	"github.com/gin-contrib/sessions", "github.com/laziness-coders/mongostore", "github.com/alexedwards/scs/v2", "github.com/boj/redistore",
-}
-
-func newEnvironment(ctx context.Context, servers []string) environment {
-	env := environment{
-		Date:   time.Now().UTC().Format("2006-01-02"),
-		System: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.NumCPU(), Go: runtime.Version(), Servers: servers,
+// save writes the results as path.json, path.md and path.svg.
+func (r *results) save(path string) error {
+	raw, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return err
 	}
-	info, _ := debug.ReadBuildInfo()
-	for _, path := range compared {
-		for _, m := range info.Deps {
-			if m.Path == path {
-				env.Versions = append(env.Versions, path+" "+m.Version)
-			}
+	var tables strings.Builder
+	if err := r.write(&tables); err != nil {
+		return err
+	}
+	for extension, text := range map[string]string{
+		".json": string(raw) + "\n", ".md": tables.String(), ".svg": plot(r.main()),
+	} {
+		if err := os.WriteFile(path+extension, []byte(text), 0o644); err != nil { //nolint:gosec // for everybody to read
+			return err
 		}
 	}
-	_ = ctx
-	return env
+	return nil
 }
 
-// writeTables writes all cells as Markdown.
-func writeTables(w io.Writer, cells []cell, env environment) error {
+func readResults(path string) (*results, error) {
+	raw, err := os.ReadFile(path) //nolint:gosec // a path its user chose
+	if err != nil {
+		return nil, err
+	}
+	r := new(results)
+	return r, json.Unmarshal(raw, r)
+}
+
+// main is the cell that stands for all: small sessions, 8 requests at once, on
+// a standalone, or the first if that was not run.
+func (r *results) main() cell {
+	for _, c := range r.Cells {
+		if c.Topology == standalone && c.Payload == 1024 && c.Concurrency == 8 {
+			return c
+		}
+	}
+	return r.Cells[0]
+}
+
+const method = `Each table is one situation: all contestants in turn, in an order drawn anew in each of %d rounds, on one server.
+A number is the median over the rounds of the quotient of the contestant's latency and the floor's in the same round.
+The floor is the bare driver with the same payload, cookie and commands, without what makes them a session.
+In-process contestants are called by net/http/httptest; those on Node over HTTP, on connections that stay open.
+How to read it, and what distorts it: [README](../README.md).
+`
+
+// write writes all tables as Markdown.
+func (r *results) write(w io.Writer) error {
 	var b strings.Builder
-	for _, c := range cells {
+	b.WriteString("# Session stores side by side\n\n")
+	r.Environment.write(&b)
+	fmt.Fprintf(&b, "\n"+method+"\n", r.Rounds)
+	for _, c := range r.Cells {
 		c.write(&b)
 	}
-	env.write(&b)
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, strings.TrimRight(b.String(), "\n")+"\n")
 	return err
 }
 
 func (c cell) write(b *strings.Builder) {
-	fmt.Fprintf(b, "## %s, %s, %d at once\n\n", c.Topology, kilobytes(c.Payload), c.Concurrency)
-	b.WriteString("Median latency / p99, as multiples of the floor's in the same round.\n\n")
-	c.table(b, func(r row) string { return fmt.Sprintf("%s / %s", ratio(r.Median), ratio(r.P99)) })
-	b.WriteString("\nCommands per request · allocations and kB of them per request · µs of the client's processor per request.\n\n")
-	c.table(b, row.cost)
-	names := slices.Sorted(maps.Keys(c.NotRun))
-	for _, name := range names {
-		fmt.Fprintf(b, "\n%s: not run: %s\n", name, c.NotRun[name])
+	fmt.Fprintf(b, "## %s\n\nMedian latency / p99, as multiples of the floor's.\n\n", c.title())
+	c.table(b, c.names(), row.latency)
+	b.WriteString("\nCommands per request · allocations, kB allocated per request · µs of processor time per request, without the database's.\n\n")
+	c.table(b, c.names(), row.cost)
+	for _, name := range slices.Sorted(maps.Keys(c.NotRun)) {
+		fmt.Fprintf(b, "\nNot run: %s: %s.\n", name, c.NotRun[name])
 	}
-	b.WriteString("\n")
+	var told []string
+	for _, r := range c.Rows {
+		if r.Cannot != "" {
+			told = append(told, fmt.Sprintf("\n–: %s, %s: %s.\n", r.Name, opTitle[r.Op], r.Cannot))
+		}
+	}
+	b.WriteString(strings.Join(told, "") + "\n")
 }
+
+var topologyTitle = map[string]string{standalone: "standalone", replicaSet: "replica set of three, majority"}
+
+func (c cell) title() string {
+	at := fmt.Sprintf("%d requests at once", c.Concurrency)
+	if c.Concurrency == 1 {
+		at = "one request at a time"
+	}
+	return fmt.Sprintf("%s, %s, %s", kilobytes(c.Payload), at, topologyTitle[c.Topology])
+}
+
+func (r row) latency() string { return ratio(r.Median) + " / " + ratio(r.P99) }
 
 func (r row) cost() string {
 	memory := "n/a"
@@ -78,9 +115,10 @@ func (r row) cost() string {
 	return fmt.Sprintf("%.1f · %s · %.0f", r.Commands, memory, r.CPUMicros)
 }
 
-// table writes a line for each contestant and a column for each operation.
-func (c cell) table(b *strings.Builder, format func(row) string) {
-	ops, names := c.axes()
+// table writes a line for each contestant and a column for each operation; the
+// floor's line also has what a request took.
+func (c cell) table(b *strings.Builder, names []string, format func(row) string) {
+	ops := c.ops()
 	b.WriteString("| |")
 	for _, o := range ops {
 		fmt.Fprintf(b, " %s |", opTitle[o])
@@ -89,14 +127,14 @@ func (c cell) table(b *strings.Builder, format func(row) string) {
 	for _, name := range names {
 		fmt.Fprintf(b, "| %s |", name)
 		for _, o := range ops {
-			text := " |"
-			if r := c.row(name, o); r != nil {
-				text = " – |"
-				if r.Cannot == "" {
-					text = " " + format(*r) + " |"
-				}
+			switch r := c.row(name, o); {
+			case r == nil:
+				b.WriteString(" |")
+			case r.Cannot != "":
+				b.WriteString(" – |")
+			default:
+				b.WriteString(" " + format(*r) + " |")
 			}
-			b.WriteString(text)
 		}
 		b.WriteString("\n")
 	}
@@ -106,19 +144,23 @@ var opTitle = map[op]string{
 	load: "load", unchanged: "load, unchanged Save", change: "load, changed Save", create: "new session", regenerate: "load, regenerate",
 }
 
-// axes returns the operations and the contestants of a cell, in order.
-func (c cell) axes() (ops []op, names []string) {
+// ops returns the operations of a cell, and names its contestants, in order.
+func (c cell) ops() (ops []op) {
 	for _, r := range c.Rows {
 		if !slices.Contains(ops, r.Op) {
 			ops = append(ops, r.Op)
 		}
 	}
+	return ops
+}
+
+func (c cell) names() (names []string) {
 	for _, k := range contestants() {
 		if slices.ContainsFunc(c.Rows, func(r row) bool { return r.Key == k.key }) {
 			names = append(names, k.name)
 		}
 	}
-	return ops, names
+	return names
 }
 
 func (c cell) row(name string, o op) *row {
@@ -130,7 +172,7 @@ func (c cell) row(name string, o op) *row {
 	return nil
 }
 
-// ratio writes two digits: the numbers have no more.
+// ratio writes two digits or three: the numbers have no more.
 func ratio(x float64) string {
 	switch {
 	case math.IsNaN(x):
@@ -139,9 +181,4 @@ func ratio(x float64) string {
 		return fmt.Sprintf("%.0f", x)
 	}
 	return fmt.Sprintf("%.2f", x)
-}
-
-func (env environment) write(b *strings.Builder) {
-	fmt.Fprintf(b, "%s, %d cores, %s, %s, %s. %s.\n", env.Date, env.Cores, env.System, env.Go,
-		strings.Join(env.Servers, "; "), strings.Join(env.Versions, ", "))
 }

@@ -390,11 +390,8 @@ func each[T any](values []T, f func(T) float64) []float64 {
 
 func kilobytes(size int) string { return fmt.Sprintf("%d KB", size/1024) }
 
-// matches tells whether a contestant is chosen by a list of keys, which may
-// hold the wildcards of path.Match.
-func matches(patterns []string, key string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool {
-		ok, _ := path.Match(p, key)
-		return ok
-	})
+// matches tells whether a pattern of -contestants is for this key.
+func matches(pattern, key string) bool {
+	ok, _ := path.Match(pattern, key)
+	return ok
 }

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+)
+
+// environment is where numbers come from.
+type environment struct {
+	Date     string
+	System   string
+	Cores    int
+	Servers  []string
+	Versions []string // of what is compared
+}
+
+// compared are the modules and packages whose versions decide the numbers.
+var (
+	compared = []string{
+		"go.mongodb.org/mongo-driver/v2", "go.mongodb.org/mongo-driver", "github.com/gorilla/sessions", "github.com/gorilla/securecookie",
+		"github.com/gin-contrib/sessions", "github.com/laziness-coders/mongostore", "github.com/alexedwards/scs/v2", "github.com/boj/redistore",
+	}
+	comparedOnNode = []string{"express", "express-session", "connect-mongo", "connect-mongodb-session", "mongodb"}
+)
+
+func newEnvironment(ctx context.Context, servers []string) environment {
+	env := environment{
+		Date:   time.Now().UTC().Format(time.DateOnly),
+		System: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.NumCPU(), Servers: servers,
+		Versions: []string{"Go " + strings.TrimPrefix(runtime.Version(), "go")},
+	}
+	info, _ := debug.ReadBuildInfo()
+	for _, m := range info.Deps {
+		if slices.Contains(compared, m.Path) {
+			env.Versions = append(env.Versions, m.Path+" "+m.Version)
+		}
+	}
+	if version, ok := output(ctx, "redis-server", "--version"); ok { // Redis server v=7.0.15 sha=…
+		env.Versions = append(env.Versions, "Redis "+strings.TrimPrefix(strings.Fields(version)[2], "v="))
+	}
+	if version, ok := output(ctx, "node", "--version"); ok {
+		env.Versions = append(env.Versions, "Node "+strings.TrimPrefix(version, "v"))
+		env.Versions = append(env.Versions, nodeVersions()...)
+	}
+	return env
+}
+
+// output returns what a program prints, if there is one.
+func output(ctx context.Context, name string, args ...string) (string, bool) {
+	out, err := exec.CommandContext(ctx, name, args...).Output() //nolint:gosec // one of ours
+	return strings.TrimSpace(string(out)), err == nil
+}
+
+// nodeVersions returns the versions of the packages that are installed.
+func nodeVersions() (versions []string) {
+	for _, name := range comparedOnNode {
+		raw, err := os.ReadFile(filepath.Join(nodeFolder(), "node_modules", name, "package.json")) //nolint:gosec // of this repository
+		var info struct{ Version string }
+		if err == nil && json.Unmarshal(raw, &info) == nil {
+			versions = append(versions, name+" "+info.Version)
+		}
+	}
+	return versions
+}
+
+func (env environment) write(b *strings.Builder) {
+	fmt.Fprintf(b, "%s; %d cores for all, %s; %s.\n", env.Date, env.Cores, env.System, strings.Join(env.Servers, "; "))
+	fmt.Fprintf(b, "%s.\n", strings.Join(env.Versions, ", "))
+}
