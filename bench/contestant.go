@@ -21,6 +21,7 @@ const (
 	change     op = "change"     // load, set the count and save
 	create     op = "new"        // save a new session
 	regenerate op = "regenerate" // load, and save under another id or secret
+	end        op = "end"        // not compared: load, and log out
 	read       op = "read"       // not measured: answers all values, as JSON
 )
 

@@ -72,6 +72,14 @@ func nodeVersions() (versions []string) {
 	return versions
 }
 
+// withoutPeers leaves out what has no part in a run of the store alone.
+func (env environment) withoutPeers() environment {
+	env.Versions = slices.DeleteFunc(slices.Clone(env.Versions), func(v string) bool {
+		return !strings.HasPrefix(v, "Go ") && !strings.HasPrefix(v, "go.mongodb.org/mongo-driver/v2 ") && !strings.HasPrefix(v, "github.com/gorilla/")
+	})
+	return env
+}
+
 func (env environment) write(b *strings.Builder) {
 	fmt.Fprintf(b, "%s; %d cores for all, %s; %s.\n", env.Date, env.Cores, env.System, strings.Join(env.Servers, "; "))
 	fmt.Fprintf(b, "%s.\n", strings.Join(env.Versions, ", "))

@@ -37,6 +37,8 @@ func (g gorilla) serve(w http.ResponseWriter, r *http.Request, o op, count int) 
 		return writeValues(w, session.Values)
 	case change:
 		session.Values[countKey] = count
+	case end:
+		session.Options.MaxAge = -1
 	case regenerate:
 		if err := g.renew(w, r, session); err != nil {
 			return err
