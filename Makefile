@@ -8,6 +8,7 @@ LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # The modules beside this one.
 MODULES := $(patsubst %/go.mod,%,$(wildcard */go.mod))
 FUZZTIME ?= 10s
+SOAK ?= 10m
 # Most tests wait for a server most of the time.
 PARALLEL ?= 4
 COVERAGE := 95
@@ -96,11 +97,23 @@ fuzz: server ## run each fuzz test for FUZZTIME (default 10s)
 		done; \
 	done
 
-bench: server ## compare with other session stores, in all sizes: 10 minutes
-	@cd bench && $(GO) run .
+# Not on MONGODB_URI: it is others' too, and which commands are whose could not be told.
+bench bench-quick bench-scale bench-soak: export MONGODB_URI =
+
+bench: server ## compare with other session stores, in all sizes, into bench/results: 10 minutes
+	@cd bench && $(GO) run . -out results/full
 
 bench-quick: server ## the same with small sessions, 8 requests at once, on a standalone: a minute
-	@cd bench && $(GO) run . -payloads 1 -concurrency 8 -topologies standalone -rounds 5 -npm=false
+	@cd bench && $(GO) run . -payloads 1 -concurrency 8 -topologies standalone -npm=false
+
+bench-scale: server ## the store alone, with 5 million sessions, into bench/results: 6 minutes
+	@cd bench && $(GO) run . -scale -rounds 10 -n 2000 -out results/scale
+
+bench-soak: server ## the store alone, under full load for SOAK (default 10m), into bench/results
+	@cd bench && $(GO) run . -soak $(SOAK) -out results/soak
+
+bench-readme: ## write the README's section on speed from bench/results
+	@cd bench && $(GO) run . -readme ../README.md
 
 demo: ## run the example application
 	@cd example && $(GO) run .

@@ -31,6 +31,7 @@ import (
 // docFiles are the texts that these tests hold to the code.
 var docFiles = []string{
 	"README.md", "CHANGELOG.md", "SECURITY.md",
+	"bench/README.md",
 	"docs/connect-mongo.md", "docs/from-express.md", "docs/from-other-go-stores.md", "docs/from-soajs.md", "docs/moving.md", "docs/observe.md", "docs/payloads.md", "docs/sessions.md",
 }
 

@@ -19,6 +19,7 @@ type environment struct {
 	Date     string
 	System   string
 	Cores    int
+	Load     string // of the machine in the minute before: what others did
 	Servers  []string
 	Versions []string // of what is compared
 }
@@ -32,10 +33,10 @@ var (
 	comparedOnNode = []string{"express", "express-session", "connect-mongo", "connect-mongodb-session", "mongodb"}
 )
 
-func newEnvironment(ctx context.Context, servers []string) environment {
+func newEnvironment(ctx context.Context, loadBefore string, servers []string) environment {
 	env := environment{
 		Date:   time.Now().UTC().Format(time.DateOnly),
-		System: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.NumCPU(), Servers: servers,
+		System: runtime.GOOS + "/" + runtime.GOARCH, Cores: runtime.NumCPU(), Load: loadBefore, Servers: servers,
 		Versions: []string{"Go " + strings.TrimPrefix(runtime.Version(), "go")},
 	}
 	info, _ := debug.ReadBuildInfo()
@@ -52,6 +53,16 @@ func newEnvironment(ctx context.Context, servers []string) environment {
 		env.Versions = append(env.Versions, nodeVersions()...)
 	}
 	return env
+}
+
+// loadAverage is to be asked before the work begins.
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	minute, _, _ := strings.Cut(string(text), " ")
+	return minute
 }
 
 // output returns what a program prints, if there is one.
@@ -81,6 +92,6 @@ func (env environment) withoutPeers() environment {
 }
 
 func (env environment) write(b *strings.Builder) {
-	fmt.Fprintf(b, "%s; %d cores for all, %s; %s.\n", env.Date, env.Cores, env.System, strings.Join(env.Servers, "; "))
+	fmt.Fprintf(b, "%s; %d cores for all, %s, load average before %s; %s.\n", env.Date, env.Cores, env.System, env.Load, strings.Join(env.Servers, "; "))
 	fmt.Fprintf(b, "%s.\n", strings.Join(env.Versions, ", "))
 }

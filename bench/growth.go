@@ -73,7 +73,7 @@ func grow(ctx context.Context, b *bed, name byte, size int) (*grown, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := people.fill(ctx, coll, 0, size, spread(time.Now().Add(24*time.Hour), lifetime, size)); err != nil {
+	if err := people.fill(ctx, coll, 0, size, evenly(time.Now().Add(24*time.Hour), lifetime, size)); err != nil {
 		return nil, err
 	}
 	o, err := newOurs(ctx, coll, nil, vs)

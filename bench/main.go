@@ -70,11 +70,12 @@ func command(ctx context.Context, args []string, out, log io.Writer) error {
 		}
 		return deliver(out, a.out, report)
 	}
+	before := loadAverage()
 	cells, servers, err := compare(ctx, a.settings)
 	if err != nil {
 		return err
 	}
-	r := results{newEnvironment(ctx, servers), a.settings.rounds, cells}
+	r := results{newEnvironment(ctx, before, servers), a.settings.rounds, cells}
 	if a.out != "" {
 		return r.save(a.out)
 	}

@@ -77,9 +77,9 @@ func (p *population) document(i int, fields map[string]any) (bson.D, error) {
 	return doc, nil
 }
 
-// spread returns fields that make n sessions expire evenly from one moment on,
+// evenly returns fields that make n sessions expire evenly from one moment on,
 // over some time.
-func spread(from time.Time, over time.Duration, n int) func(i int) map[string]any {
+func evenly(from time.Time, over time.Duration, n int) func(i int) map[string]any {
 	return func(i int) map[string]any {
 		return map[string]any{"expires": from.Add(over / time.Duration(n) * time.Duration(i*7919%n))}
 	}

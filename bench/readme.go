@@ -52,5 +52,6 @@ func (r *results) summary() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Median / p99 of the latency, as multiples of the bare driver's; %s; %d cores, %s.\n\n", c.title(), r.Environment.Cores, r.Environment.Date)
 	c.table(&b, names, row.latency)
+	fmt.Fprintf(&b, "\n%s\n", c.noise())
 	return b.String()
 }

@@ -25,10 +25,10 @@ func (sc scaling) removal(ctx context.Context, b *bed) error {
 	dead := &population{live.template, 'd'}
 	n := sc.sizes[0]
 	now := time.Now()
-	if err := live.fill(ctx, o.store.Collection(), 0, n, spread(now.Add(24*time.Hour), lifetime, n)); err != nil {
+	if err := live.fill(ctx, o.store.Collection(), 0, n, evenly(now.Add(24*time.Hour), lifetime, n)); err != nil {
 		return err
 	}
-	if err := dead.fill(ctx, o.store.Collection(), 0, sc.expired, spread(now.Add(-48*time.Hour), 40*time.Hour, sc.expired)); err != nil {
+	if err := dead.fill(ctx, o.store.Collection(), 0, sc.expired, evenly(now.Add(-48*time.Hour), 40*time.Hour, sc.expired)); err != nil {
 		return err
 	}
 	sc.progress("%s expired sessions stored", grouped(sc.expired))

@@ -81,6 +81,7 @@ func (r *results) write(w io.Writer) error {
 func (c cell) write(b *strings.Builder) {
 	fmt.Fprintf(b, "## %s\n\nMedian latency / p99, as multiples of the floor's.\n\n", c.title())
 	c.table(b, c.names(), row.latency)
+	fmt.Fprintf(b, "\n%s\n", c.noise())
 	b.WriteString("\nCommands per request · allocations, kB allocated per request · µs of processor time per request, without the database's.\n\n")
 	c.table(b, c.names(), row.cost)
 	for _, name := range slices.Sorted(maps.Keys(c.NotRun)) {
@@ -93,6 +94,17 @@ func (c cell) write(b *strings.Builder) {
 		}
 	}
 	b.WriteString(strings.Join(told, "") + "\n")
+}
+
+// noise says how far apart the rounds of a cell were.
+func (c cell) noise() string {
+	var spreads []float64
+	for _, r := range c.Rows {
+		if r.Key != floorKey && r.Cannot == "" {
+			spreads = append(spreads, r.Spread)
+		}
+	}
+	return fmt.Sprintf("From its lowest round to its highest, a ratio of medians moved by a factor of %.1f (the median of this table).", median(spreads))
 }
 
 var topologyTitle = map[string]string{standalone: "standalone", replicaSet: "replica set of three, majority"}

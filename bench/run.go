@@ -41,6 +41,7 @@ type row struct {
 	Op        op
 	Cannot    string `json:",omitempty"` // why there are no numbers
 
+	Spread                 float64 // of the quotients of the medians: the highest by the lowest
 	Median, P99            float64 // to the floor; medians of the rounds
 	MedianMicros           float64
 	P99Micros              float64
@@ -364,7 +365,8 @@ func (e *entrant) row(o op, size int, floor *entrant) row {
 	at := func(e *entrant, q float64) []float64 {
 		return each(e.slices[o], func(s slice) float64 { return s.latencies.at(q) })
 	}
-	r.Median = median(perRound(at(e, 0.5), at(floor, 0.5)))
+	medians := perRound(at(e, 0.5), at(floor, 0.5))
+	r.Median, r.Spread = median(medians), spread(medians)
 	r.P99 = median(perRound(at(e, 0.99), at(floor, 0.99)))
 	r.MedianMicros, r.P99Micros = median(at(e, 0.5)), median(at(e, 0.99))
 	r.Commands = median(each(e.slices[o], func(s slice) float64 {

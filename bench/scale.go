@@ -39,6 +39,7 @@ const scaledPayload = 300
 
 // run runs the parts one after the other and returns their report.
 func (sc scaling) run(ctx context.Context) (string, error) {
+	before := loadAverage()
 	server, err := mongotest.Start(ctx, false, "--wiredTigerCacheSizeGB", "2")
 	if err != nil {
 		return "", err
@@ -55,7 +56,7 @@ func (sc scaling) run(ctx context.Context) (string, error) {
 		parts, title = []part{sc.soaking}, "# The store under load for long\n\n"
 	}
 	b.report.WriteString(title)
-	newEnvironment(ctx, []string{server.String()}).withoutPeers().write(&b.report)
+	newEnvironment(ctx, before, []string{server.String()}).withoutPeers().write(&b.report)
 	for _, part := range parts {
 		b.report.WriteString("\n")
 		if err := part(ctx, b); err != nil {

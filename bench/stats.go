@@ -31,6 +31,14 @@ func median(values []float64) float64 {
 	return values[half]
 }
 
+// spread returns how many times the lowest of the values the highest is.
+func spread(values []float64) float64 {
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	return slices.Max(values) / slices.Min(values)
+}
+
 // latencies are what the requests of one slice took.
 type latencies []time.Duration
 

@@ -55,6 +55,16 @@ func TestRatiosAreWithinTheRound(t *testing.T) {
 	}
 }
 
+func TestSpread(t *testing.T) {
+	t.Parallel()
+	if got := spread([]float64{2, 1, 3}); got != 3 {
+		t.Errorf("%v", got)
+	}
+	if !math.IsNaN(spread(nil)) {
+		t.Error("nothing has a spread")
+	}
+}
+
 func TestRowIsTheMedianOfTheRounds(t *testing.T) {
 	t.Parallel()
 	of := func(micros ...int) []slice {
@@ -68,7 +78,7 @@ func TestRowIsTheMedianOfTheRounds(t *testing.T) {
 	floor := &entrant{contestant: &contestant{}, slices: map[op][]slice{load: of(10, 100, 10)}}
 	e := &entrant{contestant: &contestant{}, slices: map[op][]slice{load: of(20, 200, 50)}}
 	r := e.row(load, 1024, floor)
-	if r.Median != 2 || r.P99 != 2 || r.MedianMicros != 50 || r.Commands != 2 || r.CPUMicros != 5 || r.Requests != 6 {
+	if r.Median != 2 || r.P99 != 2 || r.Spread != 2.5 || r.MedianMicros != 50 || r.Commands != 2 || r.CPUMicros != 5 || r.Requests != 6 {
 		t.Errorf("%+v", r)
 	}
 }
