@@ -42,6 +42,9 @@ func main() {
 		switch {
 		case errors.Is(err, flag.ErrHelp):
 			return 0
+		case ctx.Err() != nil: // what failed did so for that
+			fmt.Fprintln(os.Stderr, "bench: interrupted")
+			return 1
 		case err != nil:
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			return 1
