@@ -41,6 +41,8 @@ type contestant struct {
 	open func(context.Context, *stage) (app, error)
 	// limit says why it cannot do an operation at this size; nil, or "": it can.
 	limit func(size int, o op) string
+	// deadline is what an unchanged Save must move; zero: it need not, or cannot be seen.
+	deadline deadline
 }
 
 func (c *contestant) takesPart(o op) bool { return c.ops == nil || slices.Contains(c.ops, o) }

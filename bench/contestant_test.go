@@ -124,6 +124,28 @@ func TestContestantIsReadBackAfterEachTurn(t *testing.T) {
 	}
 }
 
+func TestContestantMustMoveTheDeadlineOfAnUnchangedSession(t *testing.T) {
+	t.Parallel()
+	s := testScene(t, 1024)
+	a, err := openFloor(t.Context(), &s.stage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	set := settings{visitors: 5, duration: time.Minute, ops: []op{unchanged}}
+	e := &entrant{contestant: contestants()[0], app: a, commands: s.commandsOf(&contestant{}), slices: make(map[op][]slice)}
+	if err := e.prepare(t.Context(), set, s); err != nil {
+		t.Fatal(err)
+	}
+	if err := set.fight(t.Context(), s, []*entrant{e}, 2); err != nil {
+		t.Error(err)
+	}
+	e.app = broken{app: a, op: unchanged, act: instead(load)}
+	if err := set.fight(t.Context(), s, []*entrant{e}, 2); err == nil || !strings.Contains(err.Error(), "did not move the deadline") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestCommandComparesAndWritesTables(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {

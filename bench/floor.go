@@ -46,7 +46,7 @@ func (f *floor) serve(w http.ResponseWriter, r *http.Request, o op, count int) e
 	if o == create {
 		id, token := rand.Text(), rand.Text()
 		setCookie(w, id, token)
-		return f.write(r.Context(), id, bson.D{{Key: "token", Value: token}, f.session(f.payload, count), deadline()})
+		return f.write(r.Context(), id, bson.D{{Key: "token", Value: token}, f.session(f.payload, count), newDeadline()})
 	}
 	id, token, ok := cookieParts(r)
 	if !ok {
@@ -65,12 +65,12 @@ func (f *floor) serve(w http.ResponseWriter, r *http.Request, o op, count int) e
 	case read:
 		return writePayload(w, payload)
 	case unchanged:
-		err = f.write(r.Context(), id, bson.D{deadline()})
+		err = f.write(r.Context(), id, bson.D{newDeadline()})
 	case change:
-		err = f.write(r.Context(), id, bson.D{f.session(payload, count), deadline()})
+		err = f.write(r.Context(), id, bson.D{f.session(payload, count), newDeadline()})
 	case regenerate:
 		token = rand.Text()
-		err = f.write(r.Context(), id, bson.D{{Key: "token", Value: token}, deadline()})
+		err = f.write(r.Context(), id, bson.D{{Key: "token", Value: token}, newDeadline()})
 	}
 	if err != nil {
 		return err
@@ -93,7 +93,7 @@ func (f *floor) session(payload []byte, count int) bson.E {
 	return bson.E{Key: "session", Value: changed}
 }
 
-func deadline() bson.E { return bson.E{Key: "expires", Value: time.Now().Add(lifetime)} }
+func newDeadline() bson.E { return bson.E{Key: "expires", Value: time.Now().Add(lifetime)} }
 
 func cookieParts(r *http.Request) (id, token string, ok bool) {
 	cookie, err := r.Cookie(cookieName)
@@ -173,7 +173,7 @@ func (f *own) insert(w http.ResponseWriter, r *http.Request, count int) error {
 		{Key: "_id", Value: id},
 		{Key: "token", Value: token},
 		{Key: "name", Value: cookieName},
-		f.session(f.payload, count), deadline(),
+		f.session(f.payload, count), newDeadline(),
 		{Key: "createdAt", Value: now},
 		{Key: "updatedAt", Value: now},
 		{Key: "version", Value: version()},
@@ -188,7 +188,7 @@ func (f *own) insert(w http.ResponseWriter, r *http.Request, count int) error {
 // save writes what this operation changes, and returns the token of then.
 func (f *own) save(ctx context.Context, o op, doc bson.Raw, session bson.E) (string, error) {
 	now, coll, token := time.Now(), f.coll, doc.Lookup("token").StringValue()
-	set := bson.D{deadline(), {Key: "updatedAt", Value: now}}
+	set := bson.D{newDeadline(), {Key: "updatedAt", Value: now}}
 	switch o {
 	case change:
 		set = append(set, session, bson.E{Key: "version", Value: version()})

@@ -22,9 +22,9 @@ import (
 // onNode are the session stores for Express.
 func onNode() []*contestant {
 	return []*contestant{
-		{key: "express", name: "express-session + connect-mongo, HTTP", open: openExpress("express-connect-mongo")},
-		{key: "expresscmdb", name: "express-session + connect-mongodb-session, HTTP", open: openExpress("express-connect-mongodb-session")},
-		{key: "connectmongo", name: "connect-mongo alone, in Node", open: openAlone},
+		{key: "express", name: "express-session + connect-mongo, HTTP", open: openExpress("express-connect-mongo"), deadline: deadline{"express", "expires"}},
+		{key: "expresscmdb", name: "express-session + connect-mongodb-session, HTTP", open: openExpress("express-connect-mongodb-session"), deadline: deadline{"cmdb", "expires"}},
+		{key: "connectmongo", name: "connect-mongo alone, in Node", open: openAlone, deadline: deadline{"alone", "expires"}},
 	}
 }
 

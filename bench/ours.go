@@ -20,10 +20,11 @@ var (
 func ours() []*contestant {
 	sealer := mongostore.AESGCM(sealingKey)
 	one := func(key, name string, cfg mongostore.Config) *contestant {
-		return &contestant{key: key, name: "mongostore, " + name, open: openOurs(key, cfg)}
+		return &contestant{key: key, name: "mongostore, " + name, open: openOurs(key, cfg), deadline: deadline{key, "expires"}}
 	}
 	touch := one("touchafter", "gob, within TouchAfter", mongostore.Config{TouchAfter: time.Hour})
 	touch.ops = []op{unchanged} // the others are as without
+	touch.deadline = deadline{}
 	return []*contestant{
 		one("gob", "gob (default)", mongostore.Config{}),
 		one("json", "JSON", mongostore.Config{PayloadCodec: mongostore.JSONCodec{}}),

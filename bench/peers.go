@@ -75,8 +75,8 @@ func openCookie(_ context.Context, s *stage) (app, error) {
 	return &inProcess{page(g.serve), nil}, nil
 }
 
-// scsApp is an application on scs. Loading and an unchanged Save are two
-// managers: with an IdleTimeout, scs writes the session at each request.
+// scsApp is an application on scs. Loading has a manager of its own: with an
+// IdleTimeout, which moves the deadline, scs writes the session at each request.
 type scsApp struct {
 	manager *scs.SessionManager
 	values  values
@@ -95,11 +95,13 @@ func openSCS(ctx context.Context, s *stage) (app, error) {
 	gob.Register([]any{})
 	plain, idle := newManager(coll), newManager(coll)
 	idle.IdleTimeout = lifetime
+	idle.Lifetime = 2 * lifetime // the deadline would stay at it
 	reading := plain.LoadAndSave(page(scsApp{plain, s.values}.serve))
 	writing := idle.LoadAndSave(page(scsApp{idle, s.values}.serve))
 	mux := http.NewServeMux()
-	mux.Handle("/", reading)
-	mux.Handle("/"+string(unchanged), writing)
+	mux.Handle("/", writing)
+	mux.Handle("/"+string(load), reading)
+	mux.Handle("/"+string(read), reading)
 	return &inProcess{mux, []func(){end}}, nil
 }
 
@@ -208,8 +210,8 @@ func cookieStoreLimit(size int, o op) string {
 // peers are the stores that others wrote.
 func peers() []*contestant {
 	return []*contestant{
-		{key: "gin", name: "gin-contrib/sessions, mongodriver", open: openGin, limit: ginLimit},
-		{key: "scs", name: "scs, its mongodbstore with an index", open: openSCS},
+		{key: "gin", name: "gin-contrib/sessions, mongodriver", open: openGin, limit: ginLimit, deadline: deadline{"gin", "modified"}},
+		{key: "scs", name: "scs, its mongodbstore with an index", open: openSCS, deadline: deadline{"scs", "expiration"}},
 		{key: "redis", name: "redistore, on Redis", open: openRedis},
 		{key: "file", name: "FilesystemStore", open: openFiles},
 		{key: "cookie", name: "CookieStore", open: openCookie, limit: cookieStoreLimit},

@@ -235,44 +235,6 @@ func (e *entrant) settle(ctx context.Context) error {
 	}
 }
 
-// prove takes a visitor through an operation and reads back what it did.
-func prove(ctx context.Context, a app, o op, vs values) error {
-	v := &visitor{count: 1}
-	if err := v.visit(ctx, a, create); err != nil {
-		return err
-	}
-	before := v.cookie
-	if o != create {
-		if err := v.visit(ctx, a, o); err != nil {
-			return err
-		}
-	}
-	if err := v.readBack(ctx, a, vs); err != nil {
-		return fmt.Errorf("%s: %w", o, err)
-	}
-	if o != regenerate {
-		return nil
-	}
-	if v.cookie == before {
-		return errors.New("regenerate: the cookie is the same as before")
-	}
-	return refused(ctx, a, before)
-}
-
-// provesLimit sees to it that a contestant cannot do what it is said not to:
-// the table must not leave out what a newer version can.
-func (c *contestant) provesLimit(ctx context.Context, s *scene, o op) error {
-	a, err := c.open(ctx, &s.stage)
-	if err != nil {
-		return err
-	}
-	defer a.close()
-	if prove(ctx, a, o, s.values) == nil {
-		return fmt.Errorf("%s is listed as impossible (%s), but it works", o, c.cannot(s.size, o))
-	}
-	return nil
-}
-
 func newVisitors(n int) []*visitor {
 	visitors := make([]*visitor, n)
 	for i := range visitors {
@@ -321,6 +283,10 @@ func (e *entrant) slice(ctx context.Context, set settings, s *scene, o op, concu
 	for i, v := range visitors {
 		before[i] = v.cookie
 	}
+	latest, err := e.latest(ctx, s)
+	if err != nil {
+		return slice{}, err
+	}
 	got, err := cut(ctx, e, o, concurrency, set.duration, visitors)
 	if err != nil {
 		return slice{}, err
@@ -328,17 +294,8 @@ func (e *entrant) slice(ctx context.Context, set settings, s *scene, o op, concu
 	if o != load {
 		e.written = time.Now()
 	}
-	done := visitors[:len(got.latencies)]
-	for i := 0; i < len(done); i += 1 + len(done)/8 {
-		if err := done[i].readBack(ctx, e.app, s.values); err != nil {
-			return slice{}, fmt.Errorf("%s: %w", o, err)
-		}
-		if o != regenerate {
-			continue
-		}
-		if err := refused(ctx, e.app, before[i]); err != nil {
-			return slice{}, err
-		}
+	if err := e.check(ctx, s, o, visitors[:len(got.latencies)], before, latest); err != nil {
+		return slice{}, fmt.Errorf("%s: %w", o, err)
 	}
 	return got, nil
 }

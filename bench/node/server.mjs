@@ -93,7 +93,7 @@ function storeAlone(store) {
       case 'read':
         return { body: JSON.stringify(valuesOf(found)) }
       case 'unchanged':
-        await call('touch', sid, found)
+        await call('touch', sid, { ...found, cookie: cookie() })
         return { body }
       case 'change':
         await call('set', sid, { ...found, cookie: cookie(), count })
