@@ -89,7 +89,7 @@ func TestContestantThatDoesNotDoItsWorkIsRefused(t *testing.T) {
 			s := testScene(t, 1024)
 			cheat := &contestant{key: "cheat", name: "a cheat", open: func(ctx context.Context, s *stage) (app, error) {
 				var err error
-				b.app, err = openFloor(ctx, s)
+				b.app, err = openUpserts(ctx, s)
 				return b, err
 			}}
 			set := settings{visitors: 5, ops: measured, contestants: []*contestant{contestants()[0], cheat}}
@@ -108,7 +108,7 @@ func TestContestantThatDoesNotDoItsWorkIsRefused(t *testing.T) {
 func TestContestantIsReadBackAfterEachTurn(t *testing.T) {
 	t.Parallel()
 	s := testScene(t, 1024)
-	a, err := openFloor(t.Context(), &s.stage)
+	a, err := openUpserts(t.Context(), &s.stage)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestCommandComparesAndWritesTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"## 1 KB, 2 requests at once, standalone", "| floor: bare driver v2 | 1.00 / 1.00 | 1.00 / 1.00 |", "| mongostore, gob (default) |",
+		"## 1 KB, 2 requests at once, standalone", "| floor: bare driver v2, the same commands | 1.00 / 1.00 | 1.00 / 1.00 |", "| mongostore, gob (default) |",
 		"–: CookieStore, load, regenerate: " + noEnd,
 	} {
 		if !strings.Contains(out.String(), want) {

@@ -19,22 +19,38 @@ import (
 // lifetime is that of all contestants' sessions.
 const lifetime = 14 * 24 * time.Hour
 
-// floor is what no store on the driver can be cheaper than: the commands, and
-// the cookie, and nothing that makes them a session. Its payload is binary: the
-// count, and the other values encoded once and for all.
-type floor struct {
+// upserts is the least that could be called a session: found by _id, written by
+// _id, and nothing that keeps requests from overwriting each other. Its payload is
+// binary: the count, and the other values encoded once and for all.
+type upserts struct {
 	coll    *mongo.Collection
 	payload []byte
 }
 
-// openFloor opens the bare driver: what is found by _id is written by _id.
-func openFloor(ctx context.Context, s *stage) (app, error) {
-	coll, end, err := s.collection(ctx, "floor")
+// openUpserts opens the bare driver: what is found by _id is written by _id.
+func openUpserts(ctx context.Context, s *stage) (app, error) {
+	coll, end, err := expiring(ctx, s, "upserts")
 	if err != nil {
 		return nil, err
 	}
-	f := &floor{coll, binaryPayload(s.values)}
+	f := &upserts{coll, binaryPayload(s.values)}
 	return &inProcess{page(f.serve), []func(){end}}, nil
+}
+
+// expiring returns a collection with the TTL index that the stores have too.
+func expiring(ctx context.Context, s *stage, name string) (*mongo.Collection, func(), error) {
+	coll, end, err := s.collection(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, err = coll.Indexes().CreateOne(ctx, mongo.IndexModel{
+		Keys: bson.D{{Key: "expires", Value: 1}}, Options: options.Index().SetExpireAfterSeconds(0),
+	})
+	if err != nil {
+		end()
+		return nil, nil, err
+	}
+	return coll, end, nil
 }
 
 func binaryPayload(vs values) []byte {
@@ -42,7 +58,7 @@ func binaryPayload(vs values) []byte {
 	return append(make([]byte, 8), encoded...)
 }
 
-func (f *floor) serve(w http.ResponseWriter, r *http.Request, o op, count int) error {
+func (f *upserts) serve(w http.ResponseWriter, r *http.Request, o op, count int) error {
 	if o == create {
 		id, token := rand.Text(), rand.Text()
 		setCookie(w, id, token)
@@ -81,13 +97,13 @@ func (f *floor) serve(w http.ResponseWriter, r *http.Request, o op, count int) e
 	return writeCount(w, found)
 }
 
-func (f *floor) write(ctx context.Context, id string, set bson.D) error {
+func (f *upserts) write(ctx context.Context, id string, set bson.D) error {
 	_, err := f.coll.UpdateOne(ctx, bson.D{{Key: "_id", Value: id}}, bson.D{{Key: "$set", Value: set}}, options.UpdateOne().SetUpsert(true))
 	return err
 }
 
 // session returns the field with a payload at this count.
-func (f *floor) session(payload []byte, count int) bson.E {
+func (f *upserts) session(payload []byte, count int) bson.E {
 	changed := append([]byte(nil), payload...)
 	binary.LittleEndian.PutUint64(changed, uint64(count)) //nolint:gosec // a count
 	return bson.E{Key: "session", Value: changed}
@@ -120,25 +136,25 @@ func writePayload(w http.ResponseWriter, payload []byte) error {
 	return json.NewEncoder(w).Encode(all)
 }
 
-// own is the floor of the commands that mongostore sends: a find by _id, and
-// updates that match only the record as it was loaded, and write what a record
-// has beside the payload.
-type own struct {
-	floor
+// floor is what no store that sends the commands of mongostore can be cheaper
+// than: a find by _id, and updates that match only the record as it was loaded,
+// and write what a record has beside the payload. Nothing makes a session of them.
+type floor struct {
+	upserts
 	durable *mongo.Collection // for what mongostore writes with majority
 }
 
-func openOwn(ctx context.Context, s *stage) (app, error) {
-	coll, end, err := s.collection(ctx, "own")
+func openFloor(ctx context.Context, s *stage) (app, error) {
+	coll, end, err := expiring(ctx, s, floorKey)
 	if err != nil {
 		return nil, err
 	}
 	durable := coll.Clone(options.Collection().SetWriteConcern(writeconcern.Majority()))
-	o := &own{floor{coll, binaryPayload(s.values)}, durable}
+	o := &floor{upserts{coll, binaryPayload(s.values)}, durable}
 	return &inProcess{page(o.serve), []func(){end}}, nil
 }
 
-func (f *own) serve(w http.ResponseWriter, r *http.Request, o op, count int) error {
+func (f *floor) serve(w http.ResponseWriter, r *http.Request, o op, count int) error {
 	if o == create {
 		return f.insert(w, r, count)
 	}
@@ -167,7 +183,7 @@ func (f *own) serve(w http.ResponseWriter, r *http.Request, o op, count int) err
 	return writeCount(w, found)
 }
 
-func (f *own) insert(w http.ResponseWriter, r *http.Request, count int) error {
+func (f *floor) insert(w http.ResponseWriter, r *http.Request, count int) error {
 	id, token, now := rand.Text(), rand.Text(), time.Now()
 	_, err := f.durable.InsertOne(r.Context(), bson.D{
 		{Key: "_id", Value: id},
@@ -186,7 +202,7 @@ func (f *own) insert(w http.ResponseWriter, r *http.Request, count int) error {
 }
 
 // save writes what this operation changes, and returns the token of then.
-func (f *own) save(ctx context.Context, o op, doc bson.Raw, session bson.E) (string, error) {
+func (f *floor) save(ctx context.Context, o op, doc bson.Raw, session bson.E) (string, error) {
 	now, coll, token := time.Now(), f.coll, doc.Lookup("token").StringValue()
 	set := bson.D{newDeadline(), {Key: "updatedAt", Value: now}}
 	switch o {
@@ -194,14 +210,18 @@ func (f *own) save(ctx context.Context, o op, doc bson.Raw, session bson.E) (str
 		set = append(set, session, bson.E{Key: "version", Value: version()})
 	case regenerate:
 		coll = f.durable
-		set = append(set, bson.E{Key: "version", Value: version()}, bson.E{Key: "createdAt", Value: now}, bson.E{Key: "token", Value: rand.Text()})
+		set = append(set, session, bson.E{Key: "version", Value: version()}, bson.E{Key: "createdAt", Value: now}, bson.E{Key: "token", Value: rand.Text()})
+	}
+	update := bson.D{{Key: "$set", Value: set}}
+	if o != unchanged {
+		update = append(update, bson.E{Key: "$unset", Value: bson.D{{Key: "user", Value: ""}, {Key: "maxAge", Value: ""}}})
 	}
 	res, err := coll.UpdateOne(ctx, bson.D{
 		{Key: "_id", Value: doc.Lookup("_id")},
 		{Key: "token", Value: token},
 		{Key: "version", Value: doc.Lookup("version")},
 		{Key: "expires", Value: bson.D{{Key: "$gt", Value: now}}},
-	}, bson.D{{Key: "$set", Value: set}})
+	}, update)
 	if err != nil {
 		return "", err
 	}

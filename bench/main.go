@@ -27,8 +27,8 @@ const (
 // contestants are all of them, in the order of the tables.
 func contestants() []*contestant {
 	all := []*contestant{
-		{key: floorKey, name: "floor: bare driver v2", open: openFloor, deadline: deadline{"floor", "expires"}},
-		{key: "own", name: "floor of our own commands", open: openOwn, deadline: deadline{"own", "expires"}},
+		{key: floorKey, name: "floor: bare driver v2, the same commands", open: openFloor, deadline: deadline{floorKey, "expires"}},
+		{key: "upserts", name: "bare driver v2, upserts by _id", open: openUpserts, deadline: deadline{"upserts", "expires"}},
 	}
 	return slices.Concat(all, ours(), peers(), onNode())
 }

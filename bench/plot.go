@@ -92,7 +92,7 @@ func place(ratio float64) float64 {
 }
 
 func classOf(key string) string {
-	if key == floorKey || key == "own" {
+	if key == floorKey || key == "upserts" {
 		return "floor"
 	}
 	for _, c := range ours() {

@@ -15,7 +15,7 @@ const (
 )
 
 // inReadme are the contestants of its table.
-var inReadme = []string{floorKey, "own", "gob", "bson", "sealed", "touchafter", "gin", "scs", "connectmongo", "express", redisKey}
+var inReadme = []string{floorKey, "upserts", "gob", "bson", "sealed", "touchafter", "gin", "scs", "connectmongo", "express", redisKey}
 
 // updateReadme writes the section of the README at path anew.
 func updateReadme(path string, r *results) error {

@@ -33,7 +33,7 @@ func TestTables(t *testing.T) {
 	for _, want := range []string{
 		"| | load | new session |\n|---|---|---|\n",
 		"| gin-contrib/sessions, mongodriver | 1.23 / 12 | – |\n",
-		"| floor: bare driver v2 | 1.0 · 98, 15 · 80 |",
+		"| floor: bare driver v2, the same commands | 1.0 · 98, 15 · 80 |",
 		"| gin-contrib/sessions, mongodriver | 1.0 · n/a · 0 | – |\n",
 		"Not run: redistore: redis-server not found.\n",
 		"–: gin-contrib/sessions, mongodriver, new session: too small.\n",
