@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"os"
 
+	"github.com/gorilla/securecookie"
 	"github.com/gorilla/sessions"
 	"github.com/mongostore/mongostore"
+	"github.com/mongostore/mongostore/connectmongo"
 	"github.com/mongostore/mongostore/soajs"
 )
 
@@ -27,8 +29,9 @@ func ExampleParse() {
 	for _, ignored := range dbConfig.Ignored() {
 		log.Print("ignored: ", ignored)
 	}
-	key := []byte(os.Getenv("SESSION_KEY"))
-	store, err := mongostore.Open(context.Background(), dbConfig.URI(), dbConfig.Config(), key)
+	cfg := dbConfig.Config()
+	cfg.CookieCodecs = []securecookie.Codec{connectmongo.Cookie(os.Getenv("SESSION_SECRET"))}
+	store, err := mongostore.Open(context.Background(), dbConfig.URI(), cfg)
 	if err != nil {
 		log.Fatal(err)
 	}

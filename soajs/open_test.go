@@ -13,16 +13,20 @@ import (
 
 	"github.com/gorilla/securecookie"
 	"github.com/mongostore/mongostore"
+	"github.com/mongostore/mongostore/connectmongo"
 	"github.com/mongostore/mongostore/internal/mongotest"
 	"github.com/mongostore/mongostore/soajs"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-var key = []byte("0123456789abcdef0123456789abcdef")
+// cookies are signed as by express-session.
+var cookies = connectmongo.Cookie("keyboard cat")
 
 // open opens a store as an application does.
 func open(ctx context.Context, c soajs.Config) (*mongostore.Store, error) {
-	return mongostore.Open(ctx, c.URI(), c.Config(), key)
+	cfg := c.Config()
+	cfg.CookieCodecs = []securecookie.Codec{cookies}
+	return mongostore.Open(ctx, c.URI(), cfg)
 }
 
 func opened(t *testing.T, c soajs.Config) *mongostore.Store {
@@ -180,11 +184,9 @@ func written(id string, stringify bool, expires time.Time) bson.D {
 }
 
 // withCookie returns a request with the cookie of a session of soajs.
-//
-// The signature is this store's: that of express-session is read once Config.CookieCodecs has its codec.
 func withCookie(t *testing.T, id string) *http.Request {
 	t.Helper()
-	value, err := securecookie.New(key, nil).SetSerializer(securecookie.NopEncoder{}).Encode("soajsID", []byte(id))
+	value, err := cookies.Encode("soajsID", []byte(id))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,9 @@
 //	for _, ignored := range cfg.Ignored() {
 //		log.Print(ignored)
 //	}
-//	store, err := mongostore.Open(ctx, cfg.URI(), cfg.Config(), key)
+//	c := cfg.Config()
+//	c.CookieCodecs = []securecookie.Codec{connectmongo.Cookie(secret)} // of express-session
+//	store, err := mongostore.Open(ctx, cfg.URI(), c)
 //
 // What has a counterpart in the driver or in mongostore.Config is mapped. What had a meaning for the driver of
 // then alone is named by [Config.Ignored], and a key that connect-mongo-soajs did not know either is an error.
@@ -21,6 +23,7 @@ import (
 	"time"
 
 	"github.com/mongostore/mongostore"
+	"github.com/mongostore/mongostore/connectmongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
@@ -128,13 +131,15 @@ func check(ok bool, format string, args ...any) error {
 func (c Config) Ignored() []string { return c.read().ignored }
 
 // Config returns the configuration for [mongostore.Open], beside URI: database, collection, lifetime, read
-// preference and TLS, PlainIDs, since connect-mongo-soajs keeps each session under the id in its cookie, and a
-// codec for its values. It is a new one at each call, to which you may add.
+// preference and TLS, PlainIDs, since connect-mongo-soajs keeps each session under the id in its cookie, and
+// [connectmongo.Codec] for its values. It is a new one at each call, to which you may add: for the cookies of
+// express-session, CookieCodecs with [connectmongo.Cookie], since a dbConfig does not hold the secret.
 func (c Config) Config() *mongostore.Config {
 	r := c.read()
 	cfg := &mongostore.Config{
 		TTL:            time.Duration(c.ExpireAfter) * time.Millisecond,
 		PlainIDs:       true,
+		PayloadCodec:   connectmongo.Codec{Document: !c.Stringify},
 		ReadPreference: r.readPreference(),
 		Database:       c.Prefix + c.Name,
 		Collection:     c.Collection,
@@ -142,15 +147,5 @@ func (c Config) Config() *mongostore.Config {
 	if tls := r.tlsConfig(); tls != nil {
 		cfg.ClientOptions = options.Client().SetTLSConfig(tls)
 	}
-	c.speakExpress(cfg)
 	return cfg
-}
-
-// speakExpress sets what makes values and cookie those of express-session: the place for PayloadCodec and
-// CookieCodecs, and the only one.
-func (c Config) speakExpress(cfg *mongostore.Config) {
-	cfg.PayloadCodec = mongostore.BSONCodec{}
-	if c.Stringify {
-		cfg.PayloadCodec = mongostore.JSONCodec{}
-	}
 }

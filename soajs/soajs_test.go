@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mongostore/mongostore"
+	"github.com/mongostore/mongostore/connectmongo"
 	"github.com/mongostore/mongostore/soajs"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
@@ -26,7 +26,7 @@ func TestTheREADMEsExampleIsMapped(t *testing.T) {
 	if cfg.Database != "core_session" || cfg.Collection != "sessions" || cfg.TTL != 14*24*time.Hour || !cfg.PlainIDs {
 		t.Errorf("%+v", cfg)
 	}
-	if cfg.ReadPreference != nil || cfg.ClientOptions != nil || cfg.PayloadCodec != (mongostore.BSONCodec{}) {
+	if cfg.ReadPreference != nil || cfg.ClientOptions != nil || cfg.PayloadCodec != (connectmongo.Codec{Document: true}) {
 		t.Errorf("%+v", cfg)
 	}
 	ignored := []string{"extraParam.db.bufferMaxEntries: there is no buffer to wait in: without a server a request waits for up to Config.Timeout"}
@@ -169,7 +169,7 @@ func TestServersAreSeeds(t *testing.T) {
 
 func TestStringifyChoosesTheCodec(t *testing.T) {
 	t.Parallel()
-	if got := parse(t, minimal+`, "stringify": true}`).Config().PayloadCodec; got != (mongostore.JSONCodec{}) {
+	if got := parse(t, minimal+`, "stringify": true}`).Config().PayloadCodec; got != (connectmongo.Codec{}) {
 		t.Errorf("%T", got)
 	}
 }
