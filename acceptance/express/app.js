@@ -40,6 +40,11 @@ function appOf(settings, client) {
     }
     res.json(plainOf(req.session));
   });
+  app.post('/live', (req, res) => {
+    req.session.cookie.maxAge = Number(req.query.maxAge) * 1000;
+    req.session.lived = true; // a change of the cookie alone is none to express-session
+    res.json(plainOf(req.session));
+  });
   app.post('/set', (req, res) => {
     Object.assign(req.session, req.body);
     res.json(plainOf(req.session));

@@ -46,7 +46,6 @@ var goldenFile = filepath.Join("..", "..", "connectmongo", "testdata", "fixtures
 // where they are. They hold the same as those from which connectmongo's own
 // tests read; -update makes those of them.
 func TestSessionsOfEveryWriterAreRead(t *testing.T) {
-	t.Parallel()
 	needNode(t)
 	server := mongotest.Shared(t)
 	db := server.Database(t)

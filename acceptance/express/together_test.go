@@ -95,6 +95,7 @@ func TestWhatExpressWroteIsNotLostByAChangeInGo(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := newPair(t, v)
 			b := p.signIn(t, expressSide)
 			b.must(t, http.MethodPost, p.urls[expressSide]+"/rich", nil)
@@ -151,6 +152,7 @@ func TestExpressSparesTouchesOfSessionsWithLastModified(t *testing.T) {
 		"without LastModified": {false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := newPair(t, variant{name: "spare", express: touchAfter, config: mongostore.Config{LastModified: test.lastModified}})
 			b := p.signIn(t, goSide)
 			id := p.idOf(t, b)
@@ -163,6 +165,7 @@ func TestExpressSparesTouchesOfSessionsWithLastModified(t *testing.T) {
 		})
 	}
 	t.Run("a session that Express made", func(t *testing.T) {
+		t.Parallel()
 		p := newPair(t, variant{name: "spare", express: touchAfter, config: mongostore.Config{LastModified: true}})
 		b := p.signIn(t, expressSide)
 		id := p.idOf(t, b)
@@ -218,6 +221,20 @@ func TestASessionWithoutCookieIsPutRightByAChangeInGo(t *testing.T) {
 	}
 	b.must(t, http.MethodPost, p.urls[goSide]+"/set", map[string]any{"n": 1})
 	b.wantSession(t, p.urls[expressSide], map[string]any{"user": "ada", "n": 1})
+}
+
+func TestTheLastSideToSetALifetimeIsTheOneThatCounts(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, variant{name: "lifetimes"})
+	b := newBrowser(t, p.id)
+	b.must(t, http.MethodPost, p.urls[goSide]+"/sign-in?user=ada&maxAge=7200", nil)
+	b.must(t, http.MethodPost, p.urls[expressSide]+"/live?maxAge=10800", nil)
+	id := p.idOf(t, b)
+	p.age(t, id, time.Hour)
+	b.must(t, http.MethodPost, p.urls[goSide]+"/set", map[string]any{"n": 1})
+	if left := time.Until(p.document(t, id).Expires).Round(time.Minute); left != 3*time.Hour {
+		t.Errorf("it lives %v, want the three hours of Express", left)
+	}
 }
 
 // The tests below are of what happens when requests to both sides overlap. What

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,7 +75,7 @@ type way struct {
 func (w way) file(t *testing.T, name, text string) string {
 	t.Helper()
 	path := filepath.Join(w.dir, name)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil { //nolint:gosec // a folder of the test
 		t.Fatal(err)
 	}
 	return path
@@ -90,7 +91,7 @@ func (w way) start(t *testing.T, name string, arguments ...string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cmd := exec.CommandContext(ctx, name, arguments...) //nolint:gosec // our own page
 	var said strings.Builder
-	cmd.Env, cmd.Stdout, cmd.Stderr = append(w.environment, "NODE_PATH="+modules), &said, &said
+	cmd.Env, cmd.Stdout, cmd.Stderr = slices.Concat(w.environment, []string{"NODE_PATH=" + modules}), &said, &said
 	if err := cmd.Start(); err != nil {
 		cancel()
 		t.Fatal(err)
