@@ -19,7 +19,8 @@ type payloads struct {
 
 // encode returns the values of session in stored form. Its errors name the key and the remedy.
 func (p payloads) encode(session *sessions.Session) (bson.RawValue, error) {
-	return p.encodeWith(session, p.codec.Encode)
+	value, err := guarded(func() (bson.RawValue, error) { return p.codec.Encode(session) })
+	return p.checked(session, value, err)
 }
 
 // encodeRecord is encode for what is about to be stored in the place of old.
@@ -28,16 +29,15 @@ func (p payloads) encodeRecord(session *sessions.Session, old bson.RawValue, max
 	if !ok {
 		return p.encode(session)
 	}
-	return p.encodeWith(session, func(session *sessions.Session) (bson.RawValue, error) {
-		uncut, options := *session, *session.Options
-		options.MaxAge = maxAge
-		uncut.Options = &options
-		return codec.EncodeRecord(&uncut, old, expires)
-	})
+	uncut, options := *session, *session.Options
+	options.MaxAge = maxAge
+	uncut.Options = &options
+	value, err := guarded(func() (bson.RawValue, error) { return codec.EncodeRecord(&uncut, old, expires) })
+	return p.checked(session, value, err)
 }
 
-func (p payloads) encodeWith(session *sessions.Session, encode func(*sessions.Session) (bson.RawValue, error)) (bson.RawValue, error) {
-	value, err := guarded(func() (bson.RawValue, error) { return encode(session) })
+// checked returns what the codec made of session, if it may be stored.
+func (p payloads) checked(session *sessions.Session, value bson.RawValue, err error) (bson.RawValue, error) {
 	if err != nil {
 		return value, fmt.Errorf("mongostore: the session's values cannot be encoded: %w", err)
 	}
