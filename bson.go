@@ -36,7 +36,7 @@ func (BSONCodec) Decode(value bson.RawValue, session *sessions.Session) error {
 	return decodeAny(value, session, decodeGob)
 }
 
-// differ implements [differer].
+// differ goes by the values.
 func (BSONCodec) differ(mine, stored bson.RawValue) (different, known bool) {
 	return !sameBSON(mine, stored), stored.Type == bson.TypeEmbeddedDocument
 }

@@ -38,7 +38,7 @@ func (GobCodec) Decode(value bson.RawValue, session *sessions.Session) error {
 	return decodeAny(value, session, decodeGob)
 }
 
-// differ implements [differer]: equal values have equal forms, but for what is left to gob.
+// differ goes by the forms: equal values have equal ones, but for what is left to gob.
 func (GobCodec) differ(mine, stored bson.RawValue) (different, known bool) {
 	whole := func(value bson.RawValue) bool {
 		_, data, ok := value.BinaryOK()

@@ -49,7 +49,7 @@ func (JSONCodec) Decode(value bson.RawValue, session *sessions.Session) error {
 	return decodeAny(value, session, decodeGob)
 }
 
-// differ implements [differer]. It goes over the members of both objects side by side, as they stand in the same
+// differ goes over the members of both objects side by side, as they stand in the same
 // order if both are this codec's, and decodes only what is written differently.
 func (JSONCodec) differ(mine, stored bson.RawValue) (different, known bool) {
 	if stored.Type != bson.TypeString {
