@@ -100,8 +100,8 @@ fuzz: server ## run each fuzz test for FUZZTIME (default 10s)
 # Not on MONGODB_URI: it is others' too, and which commands are whose could not be told.
 bench bench-quick bench-scale bench-soak: export MONGODB_URI =
 
-bench: server ## compare with other session stores, in all sizes, into bench/results: 10 minutes
-	@cd bench && $(GO) run . -out results/full
+bench: server ## compare with other session stores, into bench/results: 15 minutes
+	@cd bench && $(GO) run . -payloads 1 -concurrency 8 -rounds 12 -out results/readme && $(GO) run . -out results/full
 
 bench-quick: server ## the same with small sessions, 8 requests at once, on a standalone: a minute
 	@cd bench && $(GO) run . -payloads 1 -concurrency 8 -topologies standalone -npm=false

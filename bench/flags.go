@@ -22,7 +22,7 @@ the tests do; Redis and Node take part if they are installed.
                                a few of them, more exactly
   bench -scale                 the store alone: size, removal, contention
   bench -soak 10m              the store alone: what it holds under load for long
-  bench -readme ../README.md   write the README's section from results/full.json
+  bench -readme ../README.md   write the README's section from results/readme.json
 
 `
 
@@ -94,7 +94,7 @@ func (a *arguments) define(flags *flag.FlagSet, l *lists) {
 	flags.IntVar(&a.clashes, "clashes", 50, "-scale: `rounds` of 32 requests at once on one session")
 	flags.DurationVar(&a.soak, "soak", 0, "run the store alone, under full load for this long")
 	flags.StringVar(&a.readme, "readme", "", "run nothing: write the section of this `README` from the results of -from")
-	flags.StringVar(&a.from, "from", "results/full.json", "the `file` that -readme is written from")
+	flags.StringVar(&a.from, "from", "results/readme.json", "the `file` that -readme is written from")
 }
 
 func (set *settings) setOps(list string) error {
