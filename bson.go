@@ -1,6 +1,8 @@
 package mongostore
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/gorilla/sessions"
@@ -22,7 +24,11 @@ func (BSONCodec) Encode(session *sessions.Session) (bson.RawValue, error) {
 	}
 	doc := make(bson.D, len(keys))
 	for i, key := range keys {
-		doc[i] = bson.E{Key: key, Value: session.Values[key]}
+		value, err := ordered(session.Values[key], 0)
+		if err != nil {
+			return bson.RawValue{}, cannotEncode(key, session.Values[key], err)
+		}
+		doc[i] = bson.E{Key: key, Value: value}
 	}
 	raw, err := bson.Marshal(doc)
 	if err != nil {
@@ -36,9 +42,46 @@ func (BSONCodec) Decode(value bson.RawValue, session *sessions.Session) error {
 	return decodeAny(value, session, decodeGob)
 }
 
+// ordered returns a value whose maps, which have no order, are encoded in that of their keys.
+func ordered(value any, depth int) (_ any, err error) {
+	if depth > deepest {
+		return nil, errTooDeep
+	}
+	switch v := value.(type) {
+	case map[string]any:
+		if v == nil {
+			return value, nil
+		}
+		doc := make(bson.D, 0, len(v))
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			inner, err := ordered(v[key], depth+1)
+			if err != nil {
+				return nil, err
+			}
+			doc = append(doc, bson.E{Key: key, Value: inner})
+		}
+		return doc, nil
+	case []any:
+		if v == nil {
+			return value, nil
+		}
+		list := make(bson.A, len(v))
+		for i := range v {
+			if list[i], err = ordered(v[i], depth+1); err != nil {
+				return nil, err
+			}
+		}
+		return list, nil
+	}
+	return value, nil
+}
+
 // differ goes by the values.
 func (BSONCodec) differ(mine, stored bson.RawValue) (different, known bool) {
-	return !sameBSON(mine, stored), stored.Type == bson.TypeEmbeddedDocument
+	if stored.Type != bson.TypeEmbeddedDocument {
+		return false, false
+	}
+	return bsonDiffers(mine, stored)
 }
 
 // blame finds the value because of which an encoding failed.

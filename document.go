@@ -92,49 +92,40 @@ func counted(data []byte, more int) (n int, ok bool) {
 	return int(length) + more, length <= uint32(len(data)) //nolint:gosec // a document ends at 16 MiB
 }
 
-// sameBSON reports whether two values are equal to a program that BSONCodec gives them to: the order of keys
-// and the width of integers do not count. No document in a has a key twice.
-func sameBSON(a, b bson.RawValue) bool {
+// bsonDiffers reports whether two values are different to a program that BSONCodec gives them to: the width of
+// integers does not count. It is not known of documents whose keys are in another order, as those of a map are.
+func bsonDiffers(a, b bson.RawValue) (different, known bool) {
 	switch {
 	case isInteger(a) && isInteger(b):
-		return a.AsInt64() == b.AsInt64()
+		return a.AsInt64() != b.AsInt64(), true
 	case a.Type != b.Type:
-		return false
+		return true, true
 	case a.Type == bson.TypeEmbeddedDocument, a.Type == bson.TypeArray:
-		return equalDocuments(a.Value, b.Value)
+		return documentsDiffer(a.Value, b.Value)
 	}
-	return bytes.Equal(a.Value, b.Value)
+	return !bytes.Equal(a.Value, b.Value), true
 }
 
 func isInteger(value bson.RawValue) bool {
 	return value.Type == bson.TypeInt32 || value.Type == bson.TypeInt64
 }
 
-// equalDocuments looks for each element of a in b, and that b has no more. They are nearly always in one order.
-func equalDocuments(a, b []byte) bool {
+// documentsDiffer goes over both side by side: one difference is enough to know.
+func documentsDiffer(a, b []byte) (different, known bool) {
+	known = true
 	x, y := elementsOf(a), elementsOf(b)
 	for x.next() {
-		if !y.next() {
-			return false
+		if !y.next() || !bytes.Equal(x.key, y.key) {
+			return false, false
 		}
-		other, ok := y.value, true
-		if !bytes.Equal(x.key, y.key) {
-			other, ok = lookUp(b, x.key)
-		}
-		if !ok || !sameBSON(x.value, other) {
-			return false
-		}
-	}
-	return !y.next() && x.err == nil && y.err == nil
-}
-
-func lookUp(doc, key []byte) (bson.RawValue, bool) {
-	for e := elementsOf(doc); e.next(); {
-		if bytes.Equal(e.key, key) {
-			return e.value, true
+		switch different, sure := bsonDiffers(x.value, y.value); {
+		case !sure:
+			known = false
+		case different:
+			return true, true
 		}
 	}
-	return bson.RawValue{}, false
+	return false, known && !y.next() && x.err == nil && y.err == nil
 }
 
 // document is a BSON document in the making. The commands of each request are built so, without the driver's

@@ -412,7 +412,11 @@ func (r *compactReader) value(depth int) any {
 func (r *compactReader) number(kind byte) any {
 	switch kind {
 	case kindInt:
-		return int(r.varint())
+		n := r.varint()
+		if int64(int(n)) != n { // of a wider machine
+			r.fail()
+		}
+		return int(n)
 	case kindInt8:
 		return int8(r.varint()) //nolint:gosec // it was one
 	case kindInt16:
@@ -422,7 +426,11 @@ func (r *compactReader) number(kind byte) any {
 	case kindInt64:
 		return r.varint()
 	case kindUint:
-		return uint(r.uvarint())
+		n := r.uvarint()
+		if uint64(uint(n)) != n {
+			r.fail()
+		}
+		return uint(n)
 	case kindUint8:
 		return uint8(r.uvarint()) //nolint:gosec // it was one
 	case kindUint16:

@@ -186,12 +186,11 @@ func jsonLength(text []byte) int {
 	depth, quoted := 0, false
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
-		case c == '\\':
+		case quoted && c == '\\':
 			i++
 		case c == '"':
 			quoted = !quoted
 		case quoted:
-			continue
 		case c == '{' || c == '[':
 			depth++
 		case c == '}' || c == ']':

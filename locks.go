@@ -30,9 +30,12 @@ func newLocks() *locks {
 // take waits for the lock of a session.
 func (l *locks) take(ctx context.Context, id string) (*stripe, error) {
 	s := &l.stripes[maphash.String(l.seed, id)%uint64(len(l.stripes))]
-	s.inside.Add(1)
+	alone := s.inside.Add(1) == 1
 	select {
 	case s.held <- struct{}{}:
+		if alone { // a waiter that gave up may have left it behind
+			s.last = nil
+		}
 		return s, nil
 	case <-ctx.Done():
 	}

@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
 
 	"github.com/mongostore/mongostore"
 	"github.com/mongostore/mongostore/internal/mongotest"
@@ -638,4 +639,38 @@ func edit(t *testing.T, coll *mongo.Collection, id string, update bson.D) {
 
 func set(field string, value any) bson.D {
 	return bson.D{{Key: "$set", Value: bson.D{{Key: field, Value: value}}}}
+}
+
+func TestR14ALoadWaitsForAServerOnce(t *testing.T) {
+	t.Parallel()
+	const patience = 500 * time.Millisecond
+	client, err := mongo.Connect(options.Client().ApplyURI("mongodb://127.0.0.1:1").SetServerSelectionTimeout(patience))
+	wantErr(t, err, nil)
+	t.Cleanup(func() { _ = client.Disconnect(context.Background()) }) //nolint:usetesting // the test's is over then
+	store, err := mongostore.New(t.Context(), client.Database("none").Collection("sessions"), &mongostore.Config{NoIndexes: true}, key)
+	wantErr(t, err, nil)
+	began := time.Now()
+	_, err = store.Find(t.Context(), "id")
+	wantErr(t, err, mongostore.ErrUnavailable)
+	if took := time.Since(began); took >= 2*patience {
+		t.Errorf("it took %v, twice what the driver waits", took)
+	}
+}
+
+func TestR14AnAdministratorsCallIsPartOfTheTransactionInItsContext(t *testing.T) {
+	t.Parallel()
+	p, sent := watched(t, mongotest.ReplicaSet(t))
+	store := p.store(nil)
+	id := start(t, store, map[any]any{"n": 1}).load(t, store).ID
+	tx, err := p.coll.Database().Client().StartSession()
+	wantErr(t, err, nil)
+	defer tx.EndSession(t.Context())
+	wantErr(t, tx.StartTransaction(options.Transaction().SetReadConcern(readconcern.Majority())), nil)
+	sent.Take()
+	_, err = store.Find(mongo.NewSessionContext(t.Context(), tx), id)
+	wantErr(t, err, nil)
+	if commands := sent.Take(); len(commands) != 1 || !commands[0].Body.Lookup("startTransaction").Boolean() {
+		t.Errorf("it sent %v, want one find that begins the transaction", commands)
+	}
+	wantErr(t, tx.CommitTransaction(t.Context()), nil)
 }

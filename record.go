@@ -118,8 +118,13 @@ func newCollection(coll *mongo.Collection, cfg *Config) *collection {
 // find filters by _id alone, which takes the server's fast path; the caller checks the rest. The driver does the
 // bare command with less ado than FindOne, but only FindOne repeats a read that failed, on the new primary say.
 func (c *collection) find(ctx context.Context, id string) (*record, error) {
-	raw, err := firstOf(c.Database().RunCommand(ctx, c.findCommand(id), c.reads).Raw())
-	if err != nil && ctx.Err() == nil {
+	var raw bson.Raw
+	var err error
+	inSession := mongo.SessionFromContext(ctx) != nil // of which the bare command, with its own readConcern, knows nothing
+	if !inSession {
+		raw, err = firstOf(c.Database().RunCommand(ctx, c.findCommand(id), c.reads).Raw())
+	}
+	if inSession || err != nil && ctx.Err() == nil && !mongo.IsTimeout(err) {
 		raw, err = c.FindOne(ctx, bson.D{{Key: "_id", Value: id}}).Raw()
 	}
 	if errors.Is(err, mongo.ErrNoDocuments) || err == nil && raw == nil {
@@ -426,7 +431,7 @@ func (rec *record) optional(d document, s scope) document {
 		d = d.string("user", rec.user)
 	}
 	if rec.maxAge != nil {
-		d = d.int32("maxAge", *rec.maxAge)
+		d = d.int32("maxAge", min(*rec.maxAge, maxMaxAge))
 	}
 	return d
 }

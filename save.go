@@ -30,6 +30,7 @@ type saving struct {
 	landed Op            // target is what an earlier attempt of this session wrote; "": it is not
 	joined bool          // target is what another request stored of the session that both took over
 	misses int
+	guess  bool    // target is what a Save before this one left in the stripe: only a write tells whether it is still so
 	lock   *stripe // held once another request was there first; nil: not held
 	event  Event   // Op is "" before anything is done that Observe should hear of
 }
@@ -67,6 +68,12 @@ func (sv *saving) run(ctx context.Context) (*draft, error) {
 	}
 	for {
 		d, err := sv.draft(ctx)
+		if sv.guess && (err != nil || d.scope == deadline) {
+			if err := sv.refresh(ctx, sv.target.id); err != nil {
+				return nil, sv.late(explain(ctx, sv.misses, err))
+			}
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -402,8 +409,10 @@ func (sv *saving) refresh(ctx context.Context, id string) error {
 // latest returns the record as it is now, or as another Save of this process has just left it: if it has changed
 // since, that shows at the next write.
 func (sv *saving) latest(ctx context.Context, id string) (*record, error) {
-	if rec := sv.lock.last; sv.misses == 1 && sv.target != nil && rec != nil && rec.id == id &&
-		rec.version != sv.target.version && sv.lifetimes.live(rec, sv.now()) && sv.state.cookie.fit(rec) {
+	rec := sv.lock.last
+	sv.guess = sv.misses == 1 && sv.target != nil && rec != nil && rec.id == id && sv.cfg.OnConflict != OnConflictFail &&
+		rec.version != sv.target.version && sv.lifetimes.live(rec, sv.now()) && sv.state.cookie.fit(rec)
+	if sv.guess {
 		return rec, nil
 	}
 	return sv.backend.find(ctx, id)
