@@ -3,6 +3,7 @@ package mongostore
 import (
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"testing"
 	"time"
 
@@ -51,7 +52,7 @@ func (q *queue) set(key, value string) {
 // wait returns when so many are at a lock, one of them with it in hand.
 func (q *queue) wait(s *stripe, n int32) {
 	q.Helper()
-	for end := time.Now().Add(5 * time.Second); s.inside.Load() != n; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(5 * time.Second); s.inside.Load() != n; runtime.Gosched() {
 		if time.Now().After(end) {
 			q.Fatalf("%d are at the lock, want %d", s.inside.Load(), n)
 		}

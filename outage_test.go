@@ -646,7 +646,7 @@ func TestR14ALoadWaitsForAServerOnce(t *testing.T) {
 	const patience = 500 * time.Millisecond
 	client, err := mongo.Connect(options.Client().ApplyURI("mongodb://127.0.0.1:1").SetServerSelectionTimeout(patience))
 	wantErr(t, err, nil)
-	t.Cleanup(func() { _ = client.Disconnect(context.Background()) }) //nolint:usetesting // the test's is over then
+	t.Cleanup(func() { _ = client.Disconnect(context.Background()) })
 	store, err := mongostore.New(t.Context(), client.Database("none").Collection("sessions"), &mongostore.Config{NoIndexes: true}, key)
 	wantErr(t, err, nil)
 	began := time.Now()
