@@ -17,7 +17,8 @@ import (
 //
 // Values come back as [mongostore.JSONCodec] and, with Document, [mongostore.BSONCodec] say. It reads both forms
 // whatever Document is, and leaves a session in its form until it changes. What the application did not change
-// stays as Express wrote it, byte for byte: a Long stays a Long, a number beyond 2^53 keeps its digits.
+// stays as Express wrote it, byte for byte, down to 16 objects in one another: a Long stays a Long, a number beyond
+// 2^53 keeps its digits.
 //
 // The object "cookie", which express-session keeps in each session, is not among the values. When a session is
 // loaded its fields become those of session.Options: Path, Domain, MaxAge, Secure, HttpOnly, Partitioned and

@@ -253,19 +253,31 @@ func TestCodecReadsTheOptionsThatExpressGaveASession(t *testing.T) {
 func TestCodecTakesTheCookieAsExpressSessionWould(t *testing.T) {
 	t.Parallel()
 	defaults := sessions.Options{Path: "/default", MaxAge: 99}
+	unset := sessions.Options{Path: "/", HttpOnly: true} // the defaults of express-session
+	with := func(change func(*sessions.Options)) sessions.Options {
+		options := unset
+		change(&options)
+		return options
+	}
+	maxAge := func(age int) sessions.Options { return with(func(o *sessions.Options) { o.MaxAge = age }) }
+	sameSite := func(mode http.SameSite) sessions.Options {
+		return with(func(o *sessions.Options) { o.SameSite = mode })
+	}
 	for cookie, want := range map[string]sessions.Options{
-		`{"originalMaxAge":null}`:                 {},
-		`{"originalMaxAge":1}`:                    {MaxAge: 1},
-		`{"originalMaxAge":1e300}`:                {MaxAge: 10 * 365 * 86400},
-		`{"originalMaxAge":99999999999999999999}`: {MaxAge: 10 * 365 * 86400},
-		`{"originalMaxAge":-5}`:                   {MaxAge: 99},
-		`{"originalMaxAge":0}`:                    {MaxAge: 99},
-		`{"originalMaxAge":"soon"}`:               {MaxAge: 99},
-		`{"sameSite":true}`:                       {SameSite: http.SameSiteStrictMode},
-		`{"sameSite":false}`:                      {},
-		`{"sameSite":"Lax"}`:                      {SameSite: http.SameSiteLaxMode},
-		`{"path":5,"domain":[],"secure":1}`:       {},
-		`{}`:                                      {},
+		`{"originalMaxAge":null}`:                 unset,
+		`{"originalMaxAge":1}`:                    maxAge(1),
+		`{"originalMaxAge":1e300}`:                maxAge(10 * 365 * 86400),
+		`{"originalMaxAge":99999999999999999999}`: maxAge(10 * 365 * 86400),
+		`{"originalMaxAge":-5}`:                   maxAge(99),
+		`{"originalMaxAge":0}`:                    maxAge(99),
+		`{"originalMaxAge":"soon"}`:               maxAge(99),
+		`{"sameSite":true}`:                       sameSite(http.SameSiteStrictMode),
+		`{"sameSite":false}`:                      unset,
+		`{"sameSite":"Lax"}`:                      sameSite(http.SameSiteLaxMode),
+		`{"path":5,"domain":[],"secure":1}`:       {HttpOnly: true},
+		`{"path":null,"httpOnly":null}`:           {},
+		`{"httpOnly":false}`:                      {Path: "/"},
+		`{}`:                                      unset,
 		`"text"`:                                  defaults,
 		`null`:                                    defaults,
 	} {
@@ -303,7 +315,7 @@ func TestCodecPutsACookieIntoASessionThatHasNone(t *testing.T) {
 		session := decode(t, connectmongo.Codec{}, text(t, old))
 		session.Options = &sessions.Options{Path: "/"}
 		got, _ := encode(t, connectmongo.Codec{}, session, text(t, old)).StringValueOK()
-		if want := `"cookie":{"expires":null,"originalMaxAge":null,"path":"/"}`; !strings.Contains(got, want) || !strings.Contains(got, `"n":1`) {
+		if want := `"cookie":{"expires":null,"httpOnly":false,"originalMaxAge":null,"path":"/"}`; !strings.Contains(got, want) || !strings.Contains(got, `"n":1`) {
 			t.Errorf("%s becomes %s", old, got)
 		}
 	}
@@ -499,4 +511,19 @@ func text(tb testing.TB, text string) bson.RawValue {
 		tb.Fatal(err)
 	}
 	return bson.Raw(doc).Lookup("v")
+}
+
+func TestCodecIsNotKeptBusyByValuesThatLieDeepInOneAnother(t *testing.T) {
+	t.Parallel()
+	nested := func(leaf string) bson.RawValue {
+		const levels = 3000
+		return text(t, `{"cookie":{},"a":`+strings.Repeat(`{"a":`, levels)+leaf+strings.Repeat(`}`, levels)+`}`)
+	}
+	old := nested("1")
+	session := decode(t, connectmongo.Codec{}, nested("2"))
+	began := time.Now()
+	encode(t, connectmongo.Codec{}, session, old)
+	if took := time.Since(began); took > 5*time.Second { // each level once more at each level takes minutes
+		t.Errorf("it took %v", took)
+	}
 }

@@ -55,6 +55,15 @@ func (o object) cookie() map[string]any {
 // has stays as it was written, and keeps its place; new keys come after it, in alphabetical order but for the cookie,
 // which express-session writes first. It reports whether anything differs.
 func encodeObject(was object, values map[string]any) (raw bson.RawValue, changed bool, err error) {
+	return encodeWithin(was, values, keptDepth)
+}
+
+// keptDepth is how many levels of objects keep what did not change as it was written; a change further down is
+// written with the object around it. Each level is read once more, so without a bound a text that somebody else
+// nested thousands of levels deep would take minutes.
+const keptDepth = 16
+
+func encodeWithin(was object, values map[string]any, depth int) (raw bson.RawValue, changed bool, err error) {
 	var old, fields []field
 	if !was.raw.IsZero() {
 		if old, err = was.format.split(was.raw); err != nil {
@@ -72,7 +81,7 @@ func encodeObject(was object, values map[string]any) (raw bson.RawValue, changed
 			continue
 		}
 		delete(left, f.key)
-		raw, differs, err := encodeOver(was.format, f, was.values[f.key], value)
+		raw, differs, err := encodeOver(was.format, f, was.values[f.key], value, depth)
 		if err != nil {
 			return raw, false, err
 		}
@@ -90,14 +99,14 @@ func encodeObject(was object, values map[string]any) (raw bson.RawValue, changed
 }
 
 // encodeOver returns a value as it is to be stored in the place of a field with the value was.
-func encodeOver(f format, old field, was, value any) (raw bson.RawValue, changed bool, err error) {
+func encodeOver(f format, old field, was, value any, depth int) (raw bson.RawValue, changed bool, err error) {
 	if reflect.DeepEqual(was, value) {
 		return old.raw, false, nil
 	}
 	before, isObject := was.(map[string]any)
 	after, stays := value.(map[string]any)
-	if isObject && stays && before != nil && after != nil {
-		return encodeObject(object{f, old.raw, before}, after)
+	if isObject && stays && before != nil && after != nil && depth > 1 {
+		return encodeWithin(object{f, old.raw, before}, after, depth-1)
 	}
 	if raw, err = f.encode(old.key, value); err != nil {
 		return raw, false, err

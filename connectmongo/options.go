@@ -46,11 +46,18 @@ var attributes = []attribute{
 	{"sameSite", getSameSite, setSameSite},
 }
 
-// setOptions sets the options to what the object of a session says. What it does not have is undefined there, which
-// express-session takes for false or nothing.
+// unset are the attributes for which express-session has a default of its own if the object of a session does not
+// have them. Any other is false or nothing then.
+var unset = map[string]any{"path": "/", "httpOnly": true}
+
+// setOptions sets the options to what the object of a session says.
 func setOptions(o *sessions.Options, cookie map[string]any) {
 	for _, a := range attributes {
-		a.set(o, cookie[a.name])
+		value, ok := cookie[a.name]
+		if !ok {
+			value = unset[a.name]
+		}
+		a.set(o, value)
 	}
 }
 
@@ -66,7 +73,7 @@ func cookieOf(was map[string]any, o *sessions.Options) map[string]any {
 	setOptions(&is, cookie)
 	for _, a := range attributes {
 		want, has := a.get(o), a.get(&is)
-		if _, ok := cookie[a.name]; has == want && (ok || want == nil || want == false) {
+		if _, ok := cookie[a.name]; has == want && (ok || was != nil || want == nil || want == false) {
 			continue
 		}
 		cookie[a.name] = want

@@ -38,7 +38,9 @@ func decode(data []byte, c *Config) error {
 
 // kindOf names the type of a JSON value.
 func kindOf(raw json.RawMessage) string {
-	switch strings.TrimSpace(string(raw))[:1] {
+	switch text := strings.TrimSpace(string(raw)); text[:min(1, len(text))] {
+	case "":
+		return "nothing"
 	case `"`:
 		return "a string"
 	case "{":

@@ -19,6 +19,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -105,18 +106,30 @@ func (c Config) Validate() error {
 	errs := []error{
 		check(c.Name != "", "name is empty"),
 		check(c.Collection != "", "collection is empty"),
-		check(c.ExpireAfter >= 1000, "expireAfter is %d milliseconds; a session lives for at least 1000", c.ExpireAfter),
+		check(c.ExpireAfter >= 1000 && c.ExpireAfter <= longest, "expireAfter is %d milliseconds, not between 1000 and %d, ten years", c.ExpireAfter, longest),
 		check(len(c.Servers) > 0, "servers is missing or empty; name one, as in {\"host\": \"127.0.0.1\", \"port\": 27017}"),
 	}
 	for i, s := range c.Servers {
 		errs = append(errs,
-			check(s.Host != "" && !strings.ContainsAny(s.Host, "/?@,#% "), "servers[%d].host is %q, not the name or address of a host", i, s.Host),
+			check(isHost(s.Host), "servers[%d].host is %q, not the name or address of a host", i, s.Host),
 			check(s.Port >= 0 && s.Port <= 65535, "servers[%d].port is %d, not between 1 and 65535", i, s.Port))
 	}
 	if c.Credentials != nil {
 		errs = append(errs, check(c.Credentials.Username != "" || c.Credentials.Password == "", "credentials has a password but no username"))
 	}
 	return errors.Join(append(errs, c.read().errs...)...)
+}
+
+// longest is as much as a Store lets a session live, in milliseconds.
+const longest int64 = 10 * 365 * 24 * 60 * 60 * 1000
+
+// isHost reports whether a text is a name or an address, without a port.
+func isHost(host string) bool {
+	address, bracketed := strings.CutPrefix(host, "[")
+	if bracketed || strings.Contains(host, ":") {
+		return net.ParseIP(strings.TrimSuffix(address, "]")) != nil
+	}
+	return host != "" && !strings.ContainsFunc(host, func(r rune) bool { return r <= ' ' || strings.ContainsRune("/\\?@,#%]", r) })
 }
 
 func check(ok bool, format string, args ...any) error {

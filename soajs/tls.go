@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // security is what the options say about TLS.
@@ -16,6 +17,7 @@ type security struct {
 	ca         []byte
 	cert, key  []byte
 	given      []string // the paths of what only TLS needs
+	files      []string // the paths of options of the connection string about TLS
 	pair       []tls.Certificate
 	roots      *x509.CertPool
 }
@@ -53,6 +55,14 @@ func checkServerIdentity(r *reading, path string, value any) error {
 	return nil
 }
 
+// file is an option of the connection string about TLS, which the options of the driver 2.1 would overrule.
+func file(take option) option {
+	return func(r *reading, path string, value any) error {
+		r.security.files = append(r.security.files, path)
+		return take(r, path, value)
+	}
+}
+
 // pem returns an option that is PEM: text, a list of texts, or a Buffer of Node.js in JSON.
 func pem(target func(*security) *[]byte) option {
 	return func(r *reading, path string, value any) error {
@@ -73,7 +83,7 @@ var (
 )
 
 func sslPass(*reading, string, any) error {
-	return errors.New("for a key that is encrypted: decrypt it (openssl pkey -in key.pem), or put URLParam.tlsCertificateKeyFile and tlsCertificateKeyFilePassword in the place of sslCert, sslKey and sslPass")
+	return errors.New("for a key that is encrypted: decrypt it (openssl pkey -in key.pem), or put URLParam.tlsCertificateKeyFile and tlsCertificateKeyFilePassword in the place of sslCert, sslKey and sslPass, and tlsCAFile in that of sslCA")
 }
 
 // bytesOf returns the bytes of a text, a Buffer or a list of them.
@@ -124,6 +134,10 @@ func (r *reading) finishTLS() {
 		if !s.roots.AppendCertsFromPEM(s.ca) {
 			r.errs = append(r.errs, errors.New("soajs: sslCA holds no certificate in PEM"))
 		}
+	}
+	if len(s.files) > 0 && len(s.given) > 0 {
+		r.errs = append(r.errs, fmt.Errorf("soajs: %s would be overruled by %s: say all about TLS in the one way or the other",
+			strings.Join(s.files, ", "), strings.Join(s.given, ", ")))
 	}
 	if s.cert == nil && s.key == nil {
 		return
