@@ -83,6 +83,11 @@ func (s *Store) loadOne(ctx context.Context, cookie presented, session *sessions
 	if err != nil {
 		return err
 	}
+	return s.loadRecord(ctx, cookie, rec, session, st)
+}
+
+// loadRecord is loadOne of a record that was found.
+func (s *Store) loadRecord(ctx context.Context, cookie presented, rec *record, session *sessions.Session, st *state) error {
 	now := s.now()
 	switch {
 	case !s.lifetimes.live(rec, now), rec.name != "" && rec.name != session.Name():

@@ -48,7 +48,7 @@ func (l *locks) take(ctx context.Context, id string) (*stripe, error) {
 	return nil, ctx.Err()
 }
 
-// release ends what take began. Nothing is kept for nobody.
+// release ends what take began. What nobody waits for is dropped, but for what a waiter leaves that gives up just then.
 func (s *stripe) release() {
 	if s.inside.Add(-1) == 0 {
 		s.last = nil

@@ -674,3 +674,21 @@ func TestR14AnAdministratorsCallIsPartOfTheTransactionInItsContext(t *testing.T)
 	}
 	wantErr(t, tx.CommitTransaction(t.Context()), nil)
 }
+
+func TestR13ALoadThatFailsOnceIsRepeated(t *testing.T) {
+	t.Parallel()
+	for what, failure := range map[string]mongotest.Fail{
+		"closed connection":     {CloseConnection: true},
+		"no longer the primary": {ErrorCode: 10107},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			f := newUnreliable(t, mongotest.Private(t))
+			store := f.store(nil)
+			b := start(t, store, map[any]any{"n": 1})
+			failure.Commands, failure.Times = []string{"find"}, 1
+			f.fail(failure)
+			b.wantValues(t, store, map[any]any{"n": 1})
+		})
+	}
+}

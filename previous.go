@@ -53,7 +53,7 @@ func (s *Store) loadTaken(ctx context.Context, r *http.Request, session *session
 		err = ErrNotFound
 	}
 	if err == nil {
-		err = s.loadOne(ctx, presented{credentials: next}, session, st)
+		err = s.loadRecord(ctx, presented{credentials: next}, rec, session, st)
 	}
 	if errors.Is(err, errNoRecord) || errors.Is(err, ErrNotFound) {
 		return false, nil

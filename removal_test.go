@@ -413,3 +413,17 @@ func documents(t *testing.T, coll *mongo.Collection) int64 {
 	}
 	return n
 }
+
+func TestR18RemovalRestsForLongerThanItWorks(t *testing.T) {
+	t.Parallel()
+	f := newUnreliable(t, mongotest.Private(t))
+	store := f.store(&mongostore.Config{AutoRemove: mongostore.AutoRemoveDisabled})
+	insertExpired(t, f.coll, 2*mongostore.RemovalBatch+1, f.clock.Now().Add(-time.Hour))
+	const work = 50 * time.Millisecond
+	f.fail(mongotest.Fail{Commands: []string{"delete"}, Block: work})
+	began := time.Now()
+	wantRemoved(t, store, 2*mongostore.RemovalBatch+1)
+	if took := time.Since(began); took < 3*work+2*4*work {
+		t.Errorf("three batches of %v took %v, want two rests of four times that between them", work, took)
+	}
+}
