@@ -142,7 +142,10 @@ func scalarFromBSON(value bson.RawValue) (any, error) {
 	}
 	switch value.Type {
 	case bson.TypeString:
-		return value.StringValue(), nil
+		if text, ok := value.StringValueOK(); ok {
+			return text, nil
+		}
+		return nil, errDocument
 	case bson.TypeBoolean:
 		return value.Boolean(), nil
 	case bson.TypeDouble:
@@ -156,7 +159,7 @@ func scalarFromBSON(value bson.RawValue) (any, error) {
 	case bson.TypeNull, bson.TypeUndefined:
 		return nil, nil
 	case bson.TypeBinary:
-		if subtype, data := value.Binary(); subtype == bson.TypeBinaryGeneric {
+		if subtype, data, ok := value.BinaryOK(); ok && subtype == bson.TypeBinaryGeneric {
 			return append([]byte{}, data...), nil
 		}
 	}

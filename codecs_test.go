@@ -729,6 +729,7 @@ func FuzzCodecs(f *testing.F) {
 	}
 	f.Add(byte(bson.TypeEmbeddedDocument), []byte{5, 0, 0, 0, 0})
 	f.Add(byte(bson.TypeEmbeddedDocument), []byte{255, 255, 255, 127, 0})
+	f.Add(byte(bson.TypeEmbeddedDocument), []byte("\x0c\x00\x00\x00\x02n\x00\x00\x00\x00\x00\x00")) // a string without its end
 	f.Fuzz(func(t *testing.T, kind byte, data []byte) {
 		for name, codec := range codecs() {
 			session := &sessions.Session{Values: make(map[any]any)}

@@ -65,7 +65,7 @@ func (s *Store) open(doc bson.Raw, name string, signed, now time.Time) (map[any]
 	values := make(map[any]any)
 	switch data := doc.Lookup(fieldData); data.Type {
 	case bson.TypeString:
-		text := data.StringValue()
+		text, _ := data.StringValueOK()
 		if err := securecookie.DecodeMulti(name, text, &values, s.data...); err != nil {
 			return nil, fmt.Errorf("legacy: %w: its values do not come out with these keys and this session name: %w", mongostore.ErrDecode, err)
 		}
