@@ -42,8 +42,14 @@ test-ferretdb: server ## the store's tests on an embedded FerretDB
 test-modules: ## the tests of the modules in folders, but for the acceptance tests
 	@$(call each,$(filter-out acceptance,$(MODULES)),$(GOTEST) ./...)
 
-acceptance: server ## histories beside a model, DNS, a backlog, other stores: 2 minutes, at full size (MONGOSTORE_LONG=1) 10
-	@$(call reported,cd acceptance && $(GOTEST) -timeout $(if $(MONGOSTORE_LONG),60m,15m) . ./cmd/...)
+# One package after the other: they measure times. With MONGOSTORE_LONG=1 the
+# scenarios run at full size.
+acceptance: server ## histories, failovers, faults, attackers, load; print the table of scenarios
+	@rm -f $(MONGOSTORE_SCENARIOS); status=0; \
+	($(call reported,cd acceptance && $(GOTEST) -p 1 -timeout $(if $(MONGOSTORE_LONG),180m,15m) \
+		$$($(GO) list ./... | grep -v /express$$))) || status=$$?; \
+	(cd acceptance && $(GO) run ./cmd/scenarios $(MONGOSTORE_SCENARIOS)) || status=$$?; exit $$status
+acceptance: export MONGOSTORE_SCENARIOS := $(CURDIR)/.cache/scenarios
 
 # The packages of the Express side are of the versions in package-lock.json.
 acceptance-express: server express-packages ## one login for a real Express and a Go application; print the table of the cases
