@@ -3,6 +3,7 @@ package acceptance
 import (
 	"context"
 	"flag"
+	"fmt"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -11,14 +12,39 @@ import (
 
 	"github.com/gorilla/sessions"
 	"github.com/mongostore/mongostore"
+	"github.com/mongostore/mongostore/acceptance/scenario"
 	"github.com/mongostore/mongostore/internal/mongotest"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"pgregory.net/rapid"
 )
 
-// stats tell how much the histories did.
-var stats struct{ histories, steps, saves, races, lost atomic.Int64 }
+// tally tells how much the histories of a test did.
+type tally struct {
+	*scenario.Scenario
+	histories, steps, saves, races, lost atomic.Int64
+}
+
+// newTally begins the row of the histories in the table of scenarios.
+func newTally(t *testing.T, name, load string) *tally {
+	t.Helper()
+	n := &tally{Scenario: scenario.New(t, name, load)}
+	t.Cleanup(func() {
+		n.Note("%d histories of %d steps, %d saves, %d races", n.histories.Load(), n.steps.Load(), n.saves.Load(), n.races.Load())
+		n.Note("%d times two requests read the same flashes and both added some", n.lost.Load())
+	})
+	return n
+}
+
+// watch makes a failure of one kind of histories a violation.
+func (n *tally) watch(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() {
+		if t.Failed() {
+			n.Violation("%s: a history and the model differ", t.Name())
+		}
+	})
+}
 
 // kind is a configuration of the stores of a history, and what follows from it.
 type kind struct {
@@ -71,23 +97,18 @@ const day = 24 * time.Hour
 // configuration runs as many as -rapid.checks says; 10,000 in all in a full run.
 func TestHistories(t *testing.T) {
 	t.Parallel()
-	for _, n := range []*atomic.Int64{&stats.histories, &stats.steps, &stats.saves, &stats.races, &stats.lost} {
-		n.Store(0) // those in memory came first
-	}
-	t.Cleanup(func() {
-		t.Logf("%d histories of %d steps, %d saves, %d races; %d times two requests read the same flashes and both added some",
-			stats.histories.Load(), stats.steps.Load(), stats.saves.Load(), stats.races.Load(), stats.lost.Load())
-	})
 	all := kinds()
+	n := newTally(t, "random histories beside a model", fmt.Sprintf("%d configurations, 3 stores, %d browsers", len(all), browsers))
 	setDefault(t, "rapid.checks", strconv.Itoa(inFull(10_000, 1_000)/len(all)))
 	setDefault(t, "rapid.nofailfile", "true")
 	for _, k := range all {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
+			n.watch(t)
 			k.rules.ttl, k.rules.slack, k.rules.remote = 14*day, 20*time.Second, true
 			p, stores := onMongoDB(t, k.config)
 			rapid.Check(t, func(rt *rapid.T) {
-				w := newWorld(t.Context(), rt, p, stores, k.rules)
+				w := newWorld(t.Context(), rt, n, p, stores, k.rules)
 				p.clear(rt)
 				w.run(steps().Draw(rt, "history"))
 			})
@@ -99,8 +120,10 @@ func TestHistories(t *testing.T) {
 func TestHistoriesOverTime(t *testing.T) {
 	setDefault(t, "rapid.checks", strconv.Itoa(inFull(2_000, 200)))
 	setDefault(t, "rapid.nofailfile", "true")
+	n := newTally(t, "random histories over weeks, in memory", fmt.Sprintf("%d configurations, 1 store, %d browsers", len(kinds()), browsers))
 	for _, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
+			n.watch(t)
 			k.config.MaxLifetime, k.rules.maxLifetime, k.rules.ttl = 20*day, 20*day, 14*day
 			k.rules.slack = 100 * time.Millisecond // those that conflict wait for each other
 			rapid.Check(t, func(rt *rapid.T) {
@@ -110,7 +133,7 @@ func TestHistoriesOverTime(t *testing.T) {
 					if err != nil {
 						rt.Fatal(err)
 					}
-					newWorld(t.Context(), rt, inMemory{store}, []*mongostore.Store{store}, k.rules).run(history)
+					newWorld(t.Context(), rt, n, inMemory{store}, []*mongostore.Store{store}, k.rules).run(history)
 				})
 			})
 		})
@@ -147,9 +170,9 @@ func setDefault(t *testing.T, name, value string) {
 	t.Cleanup(func() { _ = f.Value.Set(old) })
 }
 
-func newWorld(ctx context.Context, t *rapid.T, p place, stores []*mongostore.Store, r rules) *world {
-	stats.histories.Add(1)
-	return &world{T: t, ctx: ctx, place: p, stores: stores, model: &model{rules: r, cookies: map[string]proof{}}}
+func newWorld(ctx context.Context, t *rapid.T, n *tally, p place, stores []*mongostore.Store, r rules) *world {
+	n.histories.Add(1)
+	return &world{T: t, ctx: ctx, tally: n, place: p, stores: stores, model: &model{rules: r, cookies: map[string]proof{}}}
 }
 
 // inDatabase is a collection that several stores share.

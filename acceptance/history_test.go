@@ -91,6 +91,7 @@ type place interface {
 // world is one history: stores and browsers on one side, the model on the other.
 type world struct {
 	*rapid.T
+	tally    *tally
 	ctx      context.Context
 	place    place
 	stores   []*mongostore.Store
@@ -129,9 +130,9 @@ func (w *world) run(history []step) {
 	for i, s := range history {
 		w.Logf("%d %s %d %d %d", i, s.Do, s.A, s.B, s.C)
 		w.do(s)
-		stats.steps.Add(1)
+		w.tally.steps.Add(1)
 	}
-	stats.lost.Add(int64(w.model.lost))
+	w.tally.lost.Add(int64(w.model.lost))
 	w.finish()
 }
 
@@ -369,7 +370,7 @@ func (w *world) race(s step) {
 		}
 		return
 	}
-	stats.races.Add(1)
+	w.tally.races.Add(1)
 	var running sync.WaitGroup
 	for _, t := range tasks {
 		running.Go(func() { t.run(w) })

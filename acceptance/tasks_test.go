@@ -34,6 +34,7 @@ func (w *world) load(browser, store int) *loading {
 		object: len(w.model.objects), w: httptest.NewRecorder(),
 		r: httptest.NewRequestWithContext(w.ctx, http.MethodGet, site.String(), nil),
 	}
+	w.tally.Requests.Add(1)
 	w.model.objects = append(w.model.objects, object{})
 	w.open = append(w.open, v)
 	return &loading{v: v}
@@ -51,6 +52,7 @@ func (t *loading) run(w *world) {
 	t.send()
 	r := t.v.r
 	if t.unreachable = t.unreachable && w.model.rules.remote; t.unreachable {
+		w.tally.Fault("database out of reach")
 		ctx, cancel := context.WithDeadline(w.ctx, time.Now().Add(-time.Second))
 		defer cancel()
 		r = r.WithContext(ctx)
@@ -133,7 +135,7 @@ type saving struct {
 func (w *world) save(v *visit) *saving { return &saving{v: v} }
 
 func (t *saving) run(w *world) {
-	stats.saves.Add(1)
+	w.tally.saves.Add(1)
 	if t.lose && t.v.store == w.stores[len(w.stores)-1] {
 		command := "update"
 		if w.object(t.v).session == none {
@@ -141,6 +143,7 @@ func (t *saving) run(w *world) {
 		}
 		if found := w.place.loseAnswer(command); found != nil {
 			defer found()
+			w.tally.Fault("answer lost")
 			t.out.lost = true
 		}
 	}
