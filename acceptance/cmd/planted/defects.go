@@ -16,8 +16,8 @@ type edit struct{ file, old, new string }
 var defects = []defect{
 	{"upsert on save", []edit{
 		{
-			"record.go", `coll.UpdateOne(ctx, g.filter(), rec.changes(s))`,
-			`coll.UpdateOne(ctx, g.filter(), rec.changes(s), options.UpdateOne().SetUpsert(true))`,
+			"record.go", `coll.UpdateOne(ctx, g.filter(), rec.changes(s, c.lastModified))`,
+			`coll.UpdateOne(ctx, g.filter(), rec.changes(s, c.lastModified), options.UpdateOne().SetUpsert(true))`,
 		},
 		{
 			"record.go", "return false, errUnacknowledged\n\t}\n\treturn res.MatchedCount > 0, nil",
@@ -25,21 +25,26 @@ var defects = []defect{
 		},
 	}},
 	{"no version in the filter", []edit{
-		{"record.go", "\t\t{Key: \"version\", Value: version},\n", ""},
-		{"record.go", "\tfilter := bson.D{\n\t\t{Key: \"_id\", Value: g.id},\n", "\t_ = version\n\tfilter := bson.D{\n\t\t{Key: \"_id\", Value: g.id},\n"},
+		{"record.go", "\tif g.version == 0 {\n\t\td = d.null(\"version\")\n\t} else {\n\t\td = d.int64(\"version\", g.version)\n\t}\n", ""},
 	}},
 	{"merge without base", []edit{
 		{"merge.go", `mergeKey(at(base, key), `, `mergeKey(at(nil, key), `},
 	}},
 	{"no token in the filter", []edit{
-		{"record.go", "\t\t{Key: \"token\", Value: g.token},\n", ""},
+		{"record.go", "\tif g.token == nil {\n\t\td = d.null(\"token\") // which an absent field equals\n\t} else {\n\t\td = d.binary(\"token\", g.token)\n\t}\n", ""},
 		{"save.go", "\tcase !sv.state.cookie.fit(rec):\n\t\treturn sv.startOver(rec)\n", ""},
 	}},
 	{"no token in the filter of a delete", []edit{
 		{"record.go", `filter = append(filter, bson.E{Key: "token", Value: token})`, `_ = token`},
 	}},
 	{"no expires in the filter", []edit{
-		{"record.go", "\t\t{Key: \"expires\", Value: bson.D{{Key: \"$gt\", Value: g.now}}},\n\t}\n\tif !g.session", "\t}\n\tif !g.session"},
+		{"record.go", "\td, start := d.begin(\"expires\")\n\td = d.date(\"$gt\", g.now).endAt(start)\n", "\tvar start int\n"},
+	}},
+	{"expired sessions are loaded", []edit{
+		{"load.go", `case !s.lifetimes.live(rec, now), rec.name`, `case rec.name`},
+	}},
+	{"cookie set though the write failed", []edit{
+		{"save.go", "\t\t} else if err != nil {\n\t\t\treturn nil, explain(", "\t\t} else if err != nil {\n\t\t\treturn d, explain("},
 	}},
 	{"cookie set without a write: nothing to write", []edit{
 		{"save.go", "d.expires, d.maxAge) {\n\t\treturn nil, nil\n", "d.expires, d.maxAge) {\n\t\treturn d, sv.prepareCookie(d)\n"},
@@ -54,7 +59,7 @@ var defects = []defect{
 		{"save.go", "\t\tsv.bringHome()\n", ""},
 	}},
 	{"old secret stays good after Regenerate", []edit{
-		{"record.go", `bson.E{Key: "token", Value: rec.token})` + "\n\t\tif rec.labels", `bson.E{Key: "name", Value: rec.name})` + "\n\t\tif rec.labels"},
+		{"record.go", "\tif s == renewal {\n\t\td = d.binary(\"token\", rec.token)\n\t}\n", ""},
 	}},
 	{"no quiet stand-in after a login", []edit{
 		{"load.go", `st.quiet = st.quiet || now.Sub(rec.createdAt) < justRenewed`, `_ = now.Sub(rec.createdAt) < justRenewed`},

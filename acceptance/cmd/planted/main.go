@@ -1,7 +1,7 @@
-// Planted shows that the tests would notice: it plants defects in a copy of the
-// store, one by one, and runs the histories of package acceptance on each. It
-// prints what caught which, and fails if a defect goes unnoticed, or can no
-// longer be planted because the code has changed.
+// Planted shows that the scenarios would notice: it plants defects in a copy of
+// the store, one by one, and runs scenarios of the acceptance tests on each. It
+// prints which of them saw a violation, and fails if a defect goes unnoticed, or
+// can no longer be planted because the code has changed.
 //
 //	go run ./cmd/planted        in the folder acceptance; some minutes
 //	go run ./cmd/planted -root  also names the tests of the store itself that catch it
@@ -23,6 +23,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/mongostore/mongostore/acceptance/scenario"
 )
 
 var (
@@ -56,29 +58,27 @@ func run(ctx context.Context) (err error) {
 
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
 	defer func() { _ = table.Flush() }()
-	known, err := failures(ctx, dir, "none")
+	found, err := failures(ctx, dir, "none")
 	if err != nil {
 		return err
 	}
-	if slices.ContainsFunc(known, ofModel) {
-		return fmt.Errorf("without a defect these fail: %s", strings.Join(known, ", "))
+	if text := found.String(); text != "" {
+		return fmt.Errorf("without a defect these fail: %s", text)
 	}
 	missed := 0
-	_, _ = fmt.Fprintln(table, "defect\t| caught by")
+	_, _ = fmt.Fprintln(table, "defect\t| violations in")
 	for _, d := range defects {
 		if !strings.Contains(d.name, *only) {
 			continue
 		}
-		caught, err := d.tryOut(ctx, dir)
+		found, err := d.tryOut(ctx, dir)
 		if err != nil {
 			return fmt.Errorf("%s: %w", d.name, err)
 		}
-		caught = slices.DeleteFunc(caught, func(name string) bool { return slices.Contains(known, name) })
-		noticed := slices.ContainsFunc(caught, ofModel)
-		verdict := summary(caught)
-		if !noticed {
+		verdict := found.String()
+		if len(found.violations) == 0 {
 			missed++
-			verdict = strings.TrimPrefix(verdict+", NOT by the histories", ", ")
+			verdict = strings.TrimSuffix("NO SCENARIO; "+verdict, "; ")
 		}
 		_, _ = fmt.Fprintf(table, "%s\t| %s\n", d.name, verdict)
 	}
@@ -88,17 +88,18 @@ func run(ctx context.Context) (err error) {
 	return nil
 }
 
-// summary counts the kinds of histories, and names the other tests.
-func summary(caught []string) string {
+// caught is what failed on a defect.
+type caught struct {
+	violations []scenario.Row
+	tests      []string // of the store's own
+}
+
+func (c caught) String() string {
 	var parts []string
-	for _, group := range []struct{ prefix, name string }{{"TestHistories/", "histories"}, {"TestHistoriesOverTime/", "histories over time"}} {
-		n := len(caught)
-		caught = slices.DeleteFunc(caught, func(name string) bool { return strings.HasPrefix(name, group.prefix) })
-		if n -= len(caught); n > 0 {
-			parts = append(parts, fmt.Sprintf("%s of %d kinds", group.name, n))
-		}
+	for _, row := range c.violations {
+		parts = append(parts, fmt.Sprintf("%s (%d)", row.Scenario, row.Violations))
 	}
-	return strings.Join(append(parts, caught...), ", ")
+	return strings.Join(append(parts, c.tests...), ", ")
 }
 
 // copySource copies the modules of the store and of its acceptance tests.
@@ -137,62 +138,111 @@ func findServer(from string) {
 }
 
 // tryOut plants a defect, runs the tests and takes it out again.
-func (d defect) tryOut(ctx context.Context, dir string) (caught []string, err error) {
-	originals := make(map[string][]byte)
+func (d defect) tryOut(ctx context.Context, dir string) (found caught, err error) {
+	planted, err := d.plant(dir)
+	if err != nil {
+		return caught{}, err
+	}
+	originals := make(map[string]string)
 	defer func() {
 		for file, text := range originals {
-			err = errors.Join(err, os.WriteFile(filepath.Join(dir, file), text, 0o600))
+			err = errors.Join(err, os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600))
 		}
 	}()
-	for _, e := range d.edits {
-		path := filepath.Join(dir, e.file)
-		text, err := os.ReadFile(path) //nolint:gosec // in the copy
+	for file, text := range planted {
+		path := filepath.Join(dir, file)
+		original, err := os.ReadFile(path) //nolint:gosec // in the copy
 		if err != nil {
-			return nil, err
+			return caught{}, err
 		}
-		if _, ok := originals[e.file]; !ok {
-			originals[e.file] = text
-		}
-		if n := strings.Count(string(text), e.old); n != 1 {
-			return nil, fmt.Errorf("cannot be planted any more: %s has %q %d times, not once", e.file, e.old, n)
-		}
-		planted := strings.Replace(string(text), e.old, e.new, 1)
-		if err := os.WriteFile(path, []byte(planted), 0o600); err != nil { //nolint:gosec // in the copy
-			return nil, err
+		originals[file] = string(original)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil { //nolint:gosec // in the copy
+			return caught{}, err
 		}
 	}
 	return failures(ctx, dir, d.name)
 }
 
-// failures runs the tests and returns the names of those that fail.
-func failures(ctx context.Context, dir, name string) (failed []string, err error) {
-	start := time.Now()
-	failed, err = test(ctx, filepath.Join(dir, "acceptance"), "-run", "^TestHistories",
-		fmt.Sprintf("-rapid.checks=%d", *checks), "-rapid.shrinktime=0s")
-	if err == nil && *root {
-		var more []string
-		more, err = test(ctx, dir, "-run", "^TestR(0[2-69]|1[0-3])")
-		failed = append(failed, more...)
+// plant returns the files in dir as they are with the defect.
+func (d defect) plant(dir string) (map[string]string, error) {
+	files := make(map[string]string)
+	for _, e := range d.edits {
+		text, ok := files[e.file]
+		if !ok {
+			original, err := os.ReadFile(filepath.Join(dir, e.file)) //nolint:gosec // the source of this program
+			if err != nil {
+				return nil, err
+			}
+			text = string(original)
+		}
+		if n := strings.Count(text, e.old); n != 1 {
+			return nil, fmt.Errorf("cannot be planted any more: %s has %q %d times, not once", e.file, e.old, n)
+		}
+		files[e.file] = strings.Replace(text, e.old, e.new, 1)
 	}
-	fmt.Fprintf(os.Stderr, "planted: %s: %d tests fail (%v)\n", name, len(failed), time.Since(start).Round(time.Second))
-	return failed, err
+	return files, nil
 }
 
-var failure = regexp.MustCompile(`(?m)^ *--- FAIL: ([^ ]+) `)
+// scenarios are what runs on each defect, by package, until one sees a violation.
+var scenarios = []struct{ folder, tests string }{
+	{".", "^TestHistories"},
+}
 
-func test(ctx context.Context, dir string, args ...string) ([]string, error) {
+// failures runs scenarios and returns what is wrong.
+func failures(ctx context.Context, dir, name string) (found caught, err error) {
+	start := time.Now()
+	rows := filepath.Join(dir, "rows")
+	if err := os.RemoveAll(rows); err != nil {
+		return caught{}, err
+	}
+	for _, s := range scenarios {
+		args := []string{"-run", s.tests}
+		if s.folder == "." {
+			args = append(args, fmt.Sprintf("-rapid.checks=%d", *checks), "-rapid.shrinktime=0s")
+		}
+		if _, err := test(ctx, filepath.Join(dir, "acceptance", s.folder), rows, args...); err != nil {
+			return caught{}, err
+		}
+		if found.violations, err = violated(rows); err != nil {
+			return caught{}, err
+		}
+		if len(found.violations) > 0 {
+			break
+		}
+	}
+	if *root {
+		found.tests, err = test(ctx, dir, rows, "-run", "^TestR(0[2-69]|1[0-3])")
+	}
+	fmt.Fprintf(os.Stderr, "planted: %s (%v): %v\n", name, time.Since(start).Round(time.Second), found)
+	return found, err
+}
+
+// violated returns the rows of a file that have violations.
+func violated(path string) ([]scenario.Row, error) {
+	f, err := os.Open(path) //nolint:gosec // beside the copy
+	if err != nil {
+		return nil, err
+	}
+	rows, err := scenario.Read(f)
+	return slices.DeleteFunc(rows, func(r scenario.Row) bool { return r.Violations == 0 }), errors.Join(err, f.Close())
+}
+
+var failure = regexp.MustCompile(`(?m)^--- FAIL: ([^ ]+) `)
+
+// test runs the tests of a folder, which append to a file of rows, and returns
+// the names of those that fail.
+func test(ctx context.Context, folder, rows string, args ...string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-count=1", "-timeout=4m"}, append(args, ".")...)...) //nolint:gosec // the arguments are above
-	cmd.Dir = dir
+	cmd.Dir = folder
+	cmd.Env = append(os.Environ(), scenario.FileVariable+"="+rows)
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
 	var names []string
 	for _, match := range failure.FindAllStringSubmatch(out.String(), -1) {
-		if name := match[1]; ofModel(name) == strings.Contains(name, "/") { // of the others, not each case
-			names = append(names, name)
-		}
+		names = append(names, match[1])
 	}
 	if exit := new(exec.ExitError); errors.As(err, &exit) && len(names) > 0 {
 		return names, nil
@@ -202,6 +252,3 @@ func test(ctx context.Context, dir string, args ...string) ([]string, error) {
 	}
 	return names, err
 }
-
-// ofModel tells whether a test is one of the histories.
-func ofModel(name string) bool { return strings.HasPrefix(name, "TestHistories") }
