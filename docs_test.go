@@ -25,6 +25,7 @@ import (
 	"github.com/gorilla/sessions"
 	"github.com/mongostore/mongostore"
 	"github.com/mongostore/mongostore/internal/mongotest"
+	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
@@ -32,7 +33,7 @@ import (
 var docFiles = []string{
 	"README.md", "CHANGELOG.md", "SECURITY.md",
 	"bench/README.md",
-	"docs/connect-mongo.md", "docs/from-express.md", "docs/from-other-go-stores.md", "docs/from-soajs.md", "docs/moving.md", "docs/observe.md", "docs/payloads.md", "docs/sessions.md",
+	"docs/connect-mongo.md", "docs/from-express.md", "docs/from-other-go-stores.md", "docs/from-soajs.md", "docs/moving.md", "docs/observe.md", "docs/operations.md", "docs/payloads.md", "docs/sessions.md",
 }
 
 // exampleFiles have the code of the documents. Those in acceptance are compiled there, with the stores of others.
@@ -94,6 +95,34 @@ func TestDocsProgramsCompile(t *testing.T) {
 			if out, err := exec.CommandContext(t.Context(), "go", "vet", file).CombinedOutput(); err != nil { //nolint:gosec // the file is ours
 				t.Errorf("%s, block %d: go vet: %v\n%s", document, i+1, err, out)
 			}
+		}
+	}
+}
+
+// The commands for operators are run as they stand, but for the one that wants a sharded cluster.
+func TestDocsCommandsRun(t *testing.T) {
+	t.Parallel()
+	db := mongotest.Standalone(t).Database(t)
+	t.Cleanup(func() {
+		ctx := context.Background() // the test's has ended
+		if err := db.RunCommand(ctx, bson.D{{Key: "dropAllRolesFromDatabase", Value: 1}}).Err(); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, block := range blocks(readFile(t, "docs/operations.md"), "js") {
+		text, admin := strings.CutPrefix(block, "db.adminCommand(")
+		text, run := strings.CutPrefix(text, "db.runCommand(")
+		text = strings.ReplaceAll(strings.TrimSuffix(strings.TrimSpace(text), ")"), `"db": "app"`, fmt.Sprintf(`"db": %q`, db.Name()))
+		var command bson.D
+		if err := bson.UnmarshalExtJSON([]byte(text), false, &command); err != nil || admin == run {
+			t.Errorf("this is no command: %v\n%s", err, block)
+			continue
+		}
+		if admin && command[0].Key == "shardCollection" {
+			continue
+		}
+		if err := db.RunCommand(t.Context(), command).Err(); err != nil {
+			t.Errorf("%v\n%s", err, block)
 		}
 	}
 }
