@@ -31,9 +31,9 @@ import (
 
 // docFiles are the texts that these tests hold to the code.
 var docFiles = []string{
-	"README.md", "CHANGELOG.md", "SECURITY.md",
+	"README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md",
 	"bench/README.md",
-	"docs/connect-mongo.md", "docs/from-express.md", "docs/from-other-go-stores.md", "docs/from-soajs.md", "docs/moving.md", "docs/observe.md", "docs/operations.md", "docs/payloads.md", "docs/sessions.md",
+	"docs/architecture.md", "docs/connect-mongo.md", "docs/from-express.md", "docs/from-other-go-stores.md", "docs/from-soajs.md", "docs/moving.md", "docs/observe.md", "docs/operations.md", "docs/payloads.md", "docs/sessions.md",
 }
 
 // exampleFiles have the code of the documents. Those in acceptance are compiled there, with the stores of others.
