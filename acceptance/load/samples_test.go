@@ -28,6 +28,11 @@ type sample struct {
 func (s *site) sample() sample {
 	s.serving.Lock()
 	defer s.serving.Unlock()
+	return s.held()
+}
+
+// held looks at what is held now.
+func (s *site) held() sample {
 	collect()
 	values := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/sched/goroutines:goroutines"}}
 	metrics.Read(values)

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -15,6 +16,9 @@ import (
 	"github.com/mongostore/mongostore/internal/mongotest"
 )
 
+// steadyTime is how long TestSteady takes: go test ./load -run Steady -steady 10m.
+var steadyTime = flag.Duration("steady", 0, "how long TestSteady takes (default 90s, and 30m with MONGOSTORE_LONG=1)")
+
 const (
 	steadyVisitors = 16
 	steadySamples  = 40
@@ -24,7 +28,10 @@ const (
 // sees that it holds no more at the end than it did early on.
 func TestSteady(t *testing.T) {
 	duration := 90 * time.Second
-	if long {
+	switch {
+	case *steadyTime > 0:
+		duration = *steadyTime
+	case long:
 		duration = 30 * time.Minute
 	}
 	server := mongotest.Standalone(t)
