@@ -7,7 +7,8 @@ GO ?= go
 LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # The modules beside this one.
 MODULES := $(patsubst %/go.mod,%,$(wildcard */go.mod))
-FUZZTIME ?= 10s
+FUZZTIME ?= $(if $(MONGOSTORE_LONG),10m,10s)
+FUZZPACKAGES ?= ./...
 SOAK ?= 10m
 # Most tests wait for a server most of the time.
 PARALLEL ?= 4
@@ -96,8 +97,8 @@ docs: server ## run the examples of the documentation; look for exported names w
 	@$(GO) test -count=1 -run '^Example|README|Docs' ./...
 	@$(LINT) run --enable-only revive ./...
 
-fuzz: server ## run each fuzz test for FUZZTIME (default 10s)
-	@set -e; for package in $$($(GO) list ./...); do \
+fuzz: server ## run each fuzz test for FUZZTIME (default 10s, and 10m with MONGOSTORE_LONG=1)
+	@set -e; for package in $$($(GO) list $(FUZZPACKAGES)); do \
 		for name in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
 			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$package; \
 		done; \

@@ -2,6 +2,7 @@ package connectmongo_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/gorilla/sessions"
@@ -70,6 +71,38 @@ func FuzzCodec(f *testing.F) {
 			wantStored(t, codec, changed, session)
 			delete(session.Values, "another key")
 			wantStored(t, codec, stored, session)
+		}
+	})
+}
+
+// FuzzCrypto decrypts what a record may hold. Only what was encrypted with the secret decrypts, to what it was; AES-CBC
+// cannot tell.
+func FuzzCrypto(f *testing.F) {
+	wants := make(map[string]string)
+	all := cryptos("secret")
+	for name, crypto := range all {
+		good, err := crypto.Encrypt(plaintext)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if wants[name], err = crypto.Decrypt(good); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(name, good)
+		f.Add(name, good[:len(good)-4])
+		f.Add(name, "")
+	}
+	f.Fuzz(func(t *testing.T, name, ciphertext string) {
+		crypto, ok := all[name]
+		if !ok {
+			return
+		}
+		got, err := crypto.Decrypt(ciphertext)
+		if err == nil && name != "CBC" && got != wants[name] {
+			t.Errorf("%s: it decrypts to %q, want an error", name, got)
+		}
+		if err != nil && !strings.HasPrefix(err.Error(), "connectmongo: ") {
+			t.Errorf("%s: the error is %v", name, err)
 		}
 	})
 }

@@ -33,11 +33,8 @@ func TestSlowMongoDB(t *testing.T) {
 	}
 	server := mongotest.Standalone(t)
 	proxy := server.Proxy(t)
-	var slowest atomic.Int64 // of the store's operations
-	observe := func(_ context.Context, e mongostore.Event) {
-		for was := slowest.Load(); int64(e.Elapsed) > was && !slowest.CompareAndSwap(was, int64(e.Elapsed)); was = slowest.Load() {
-		}
-	}
+	var slowest longest // of the store's operations
+	observe := func(_ context.Context, e mongostore.Event) { slowest.add(e.Elapsed) }
 	row := scenario.New(t, "slow MongoDB", fmt.Sprintf("%d requests at once, Timeout %v", waiting, timeout))
 	calm := newCrowd(t, newSite(t, server, server.Proxy(t).URI(), mongostore.Config{}), row, timeout)
 	c := newCrowd(t, newSite(t, server, proxy.URI(), mongostore.Config{Timeout: timeout, Observe: observe}), row, timeout)
@@ -55,17 +52,38 @@ func TestSlowMongoDB(t *testing.T) {
 		row.Fault(trouble.name)
 		_, pace := calm.atOnce(waiting, (*crowd).put)
 		margin := time.Second + 3*pace // how busy this machine is just now
-		slowest.Store(0)
+		slowest.take()
 		trouble.begin()
 		if served := c.wait(trouble.name, margin); served > 0 && trouble.dead {
 			t.Errorf("%s: %d requests were served: it is none", trouble.name, served)
 		}
-		if took := time.Duration(slowest.Load()); took > timeout+margin {
+		if took := slowest.take(); took > timeout+margin {
 			row.Violation("%s: an operation took %v, Timeout is %v", trouble.name, took, timeout)
 		}
 		trouble.end()
 		c.recover(trouble.name, calm)
 	}
+}
+
+// longest is the longest of some times.
+type longest struct {
+	mu   sync.Mutex
+	time time.Duration
+}
+
+func (l *longest) add(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.time = max(l.time, d)
+}
+
+// take returns the longest since the last take.
+func (l *longest) take() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := l.time
+	l.time = 0
+	return d
 }
 
 // crowd are visitors of a site, each with a session.
@@ -99,28 +117,25 @@ func newCrowd(t *testing.T, s *site, row *scenario.Scenario, timeout time.Durati
 
 // atOnce has each visitor do something, so many of them at a time, and returns
 // how many were served, and how long the longest took.
-func (c *crowd) atOnce(limit int, do func(*crowd, *visitor) (served bool)) (served int, longest time.Duration) {
+func (c *crowd) atOnce(limit int, do func(*crowd, *visitor) (served bool)) (int, time.Duration) {
 	places := make(chan struct{}, limit)
 	var all sync.WaitGroup
-	var mu sync.Mutex
+	var served atomic.Int64
+	var slowest longest
 	for _, v := range c.visitors {
 		places <- struct{}{}
 		all.Go(func() {
 			start := time.Now()
-			ok := do(c, v)
-			took := time.Since(start)
-			<-places
-			mu.Lock()
-			defer mu.Unlock()
-			longest = max(longest, took)
-			if ok {
-				served++
+			if do(c, v) {
+				served.Add(1)
 			}
+			slowest.add(time.Since(start))
+			<-places
 		})
 	}
 	all.Wait()
 	c.site.client.CloseIdleConnections()
-	return served, longest
+	return int(served.Load()), slowest.take()
 }
 
 // put stores a visitor's next number, or is told that MongoDB does not answer.

@@ -4,10 +4,10 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,14 +38,13 @@ func TestSteady(t *testing.T) {
 	// Who leaves without a logout leaves a session behind, for a minute.
 	s := newSite(t, server, server.URI(), mongostore.Config{TTL: time.Minute})
 	row := scenario.New(t, "steady load", fmt.Sprintf("%d visitors in one process, %v", steadyVisitors, duration))
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
+	var over atomic.Bool
 	var visiting sync.WaitGroup
 	for i := range steadyVisitors {
-		visiting.Go(func() { visitForLong(ctx, s, row, i) })
+		visiting.Go(func() { visitUntil(t, &over, s, row, i) })
 	}
 	samples := s.watch(t, duration)
-	cancel()
+	over.Store(true)
 	visiting.Wait()
 	for _, m := range measures {
 		g := m.growth(samples)
@@ -74,31 +73,33 @@ func (s *site) watch(t *testing.T, duration time.Duration) []sample {
 	return samples
 }
 
-// visitForLong lives the lives of users, one after the other, and keeps one
+// visitUntil lives the lives of users, one after the other, and keeps one
 // session alive meanwhile.
-func visitForLong(ctx context.Context, s *site, row *scenario.Scenario, number int) {
-	kept := &life{ctx: context.WithoutCancel(ctx), row: row}
+func visitUntil(t *testing.T, over *atomic.Bool, s *site, row *scenario.Scenario, visitor int) {
+	t.Helper()
+	kept := &life{t: t, row: row}
 	b := &browser{site: s}
 	kept.wants(b, "/put", "kept", "yes", "")
-	for i := 0; ctx.Err() == nil; i++ {
-		l := &life{ctx: kept.ctx, row: row, user: fmt.Sprintf("user %d of %d", i, number)}
+	for i := 0; !over.Load(); i++ {
+		l := &life{t: t, row: row, user: fmt.Sprintf("user %d of %d", i, visitor), number: i}
 		l.live(s)
 		kept.wants(b, "/keep", "", "", "")
 		kept.wants(b, "/get", "kept", "", "yes")
 	}
 }
 
-// life is what one user does at the site.
+// life is what one user does at the site. It differs by the number.
 type life struct {
-	ctx  context.Context // of all requests
-	row  *scenario.Scenario
-	user string
+	t      *testing.T
+	row    *scenario.Scenario
+	user   string
+	number int
 }
 
 // wants asks for a page, and wants this answer.
 func (l *life) wants(b *browser, page, key, value, want string) {
 	l.row.Requests.Add(1)
-	status, answer, err := b.visit(l.ctx, page, key, value)
+	status, answer, err := b.visit(l.t.Context(), page, key, value)
 	if err != nil || status != http.StatusOK || answer != want {
 		l.row.Violation("%s %s of %s: %d %q %v, want %q", page, key, l.user, status, answer, err, want)
 	}
@@ -116,7 +117,7 @@ func (l *life) live(s *site) {
 	l.wants(phone, "/touch", "", "", "")
 	l.wants(phone, "/others", "", "", "1")
 	l.wantsStranger(laptop)
-	if rand.IntN(2) == 0 {
+	if l.number%2 == 0 {
 		return // without a logout
 	}
 	old := &browser{site: s, cookie: phone.cookie}
@@ -126,7 +127,7 @@ func (l *life) live(s *site) {
 
 // shop changes a session, reads it and saves it unchanged.
 func (l *life) shop(b *browser) {
-	cart := strings.Repeat("book ", rand.IntN(400))
+	cart := strings.Repeat("book ", l.number%400)
 	l.wants(b, "/put", "cart", cart, "")
 	l.wants(b, "/get", "cart", "", cart)
 	l.wants(b, "/keep", "", "", "")
@@ -149,7 +150,7 @@ func (l *life) atOnce(b *browser) {
 // hurry abandons a request under way: whatever came of it, the session is there.
 func (l *life) hurry(b *browser) {
 	l.row.Requests.Add(1)
-	ctx, cancel := context.WithTimeout(l.ctx, rand.N(4*time.Millisecond))
+	ctx, cancel := context.WithTimeout(l.t.Context(), time.Duration(l.number%40)*100*time.Microsecond)
 	status, answer, err := b.visit(ctx, "/put", "hurry", l.user)
 	cancel()
 	if err == nil && status != http.StatusOK {
@@ -161,7 +162,7 @@ func (l *life) hurry(b *browser) {
 // wantsStranger looks with a cookie whose session has ended.
 func (l *life) wantsStranger(b *browser) {
 	l.row.Requests.Add(1)
-	if status, answer, err := b.visit(l.ctx, "/get", "user", ""); err != nil || status != http.StatusUnauthorized {
+	if status, answer, err := b.visit(l.t.Context(), "/get", "user", ""); err != nil || status != http.StatusUnauthorized {
 		l.row.Violation("%s is let in after the end of the session: %d %q %v", l.user, status, answer, err)
 	}
 }
