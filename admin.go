@@ -250,7 +250,7 @@ func (s *Store) edit(ctx context.Context, id string, change func(map[any]any) er
 			return s.backend.update(ctx, old.guard(s.now()), rec, editing)
 		})
 		if written || err != nil {
-			return rec, tooLarge(unavailable(err))
+			return rec, refused(err)
 		}
 		if err := jitter(ctx, len(*attempts)); err != nil {
 			return rec, err

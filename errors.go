@@ -53,12 +53,13 @@ func (e invalidCookie) IsDecode() bool   { return true }
 func (e invalidCookie) IsUsage() bool    { return false }
 func (e invalidCookie) IsInternal() bool { return false }
 
-// tooLarge turns the server's refusal of a document beyond 16 MiB into ErrTooLarge.
-func tooLarge(err error) error {
+// refused wraps the error of a write: ErrTooLarge if the server refused a document beyond 16 MiB, else as
+// unavailable.
+func refused(err error) error {
 	if hasCode(err, codeObjectTooLarge) {
-		return fmt.Errorf("mongostore: %w: %w", ErrTooLarge, err)
+		return fmt.Errorf("mongostore: %w: %w", ErrTooLarge, withoutQuotes(err))
 	}
-	return err
+	return unavailable(err)
 }
 
 // unavailable wraps an error of the backend; nil stays nil.

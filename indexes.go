@@ -26,6 +26,10 @@ const (
 	codeBackgroundOperationRunning = 12587
 )
 
+// passing are the codes of a server that shuts down, is not the primary, or lost its network or its time: those on
+// which drivers repeat a command, and WriteConcernTimeout. A second try may find another primary.
+var passing = []int{6, 7, 64, 89, 91, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}
+
 // EnsureIndexes creates the indexes that the configuration asks for, or puts right those that exist with
 // other options. It is what New does unless Config.NoIndexes is set; call it from a deploy script with a
 // role that may. Calling it again, or in several processes at once, is fine.
@@ -209,7 +213,7 @@ func (c *collection) explainIndexError(err error) error {
 	case hasCode(err, codeUnauthorized):
 		return fmt.Errorf("mongostore: no permission to create or change indexes of %q: "+
 			"let a deploy script with the role dbAdmin call EnsureIndexes and set Config.NoIndexes here: %w", c.Name(), err)
-	case mongo.IsNetworkError(err), mongo.IsTimeout(err):
+	case mongo.IsNetworkError(err), mongo.IsTimeout(err), hasCode(err, passing...):
 		return fmt.Errorf("mongostore: indexes: %w: %w", ErrUnavailable, err)
 	}
 	return fmt.Errorf("mongostore: indexes: %w", err)

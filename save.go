@@ -305,7 +305,7 @@ func (sv *saving) write(ctx context.Context, d *draft) (done bool, err error) {
 	} else {
 		sv.state.attempts = append(sv.state.attempts, attempt{d.snapshot, d.cred, sv.own, sv.event.Op})
 	}
-	return done, tooLarge(unavailable(err))
+	return done, refused(err)
 }
 
 // retire deletes the record of a plain id that is renewed: its successor has another _id. From then on the
