@@ -22,7 +22,8 @@ session object is saved again, or the call made again, and the browser's next re
 tells a secret.
 
 "wc" is a write concern error: the primary has written, so state and cookie are as after a success, and the error is returned. The
-driver repeats reads everywhere and writes on a replica set only, once.
+driver repeats reads everywhere and writes on a replica set only; while a command that it repeats always fails, until
+Config.Timeout ends.
 
 This file is written by ` + "`MONGOSTORE_LONG=1 go test ./wire -run TestErrorCodes -update`" + ` in the folder acceptance, and compared with at each run.
 

@@ -55,7 +55,7 @@ var requests = []operation{
 		name: "first Save", commands: []string{"insert"}, run: save,
 		prepare: func(v *visit) {
 			v.forget()
-			v.must(v.load())
+			v.works(v.load)
 			v.session.Values["n"], v.session.Values["secret"] = "1", secret
 		},
 		done: func(_ *visit, docs map[string]bson.Raw) bool {
@@ -71,7 +71,7 @@ var requests = []operation{
 		name: "Save, unchanged", commands: []string{"update"}, run: save,
 		prepare: func(v *visit) {
 			v.edit("expires", time.Now().Add(time.Hour))
-			v.must(v.load())
+			v.works(v.load)
 		},
 		done: func(v *visit, docs map[string]bson.Raw) bool {
 			return docs[v.id].Lookup("expires").Time().After(time.Now().Add(24 * time.Hour))
@@ -150,11 +150,11 @@ func reload(v *visit) error {
 func change(others map[string]string) func(v *visit) {
 	return func(v *visit) {
 		other := &visit{site: v.site, store: v.store, t: v.t, cookie: v.cookie}
-		v.must(other.load())
+		v.works(other.load)
 		for key, value := range others {
 			other.session.Values[key] = value
 		}
-		v.must(other.save())
+		v.works(other.save)
 		v.session.Values["n"] = "2"
 	}
 }

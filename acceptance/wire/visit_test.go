@@ -138,18 +138,37 @@ func (v *visit) answered() string {
 // start stores a session, which must work, and loads it.
 func (v *visit) start() {
 	v.t.Helper()
-	v.must(v.load())
+	v.works(v.load)
 	v.session.Values["n"], v.session.Values["user"], v.session.Values["secret"] = "1", "ann", secret
-	v.must(v.save())
+	v.works(v.save)
 	v.answered()
 	v.first = v.cookie
-	v.must(v.load())
+	v.works(v.load)
 }
 
 // forget makes the browser a new visitor's.
 func (v *visit) forget() {
-	v.must(v.store.Destroy(v.t.Context(), v.id))
+	v.works(func() error { return v.store.Destroy(v.t.Context(), v.id) })
 	v.cookie, v.first, v.id = "", "", ""
+}
+
+// works fails the test unless a call works in the end: the driver may not know
+// yet that its server is well.
+func (v *visit) works(call func() error) {
+	v.t.Helper()
+	v.must(patiently(call))
+}
+
+// patience is how long a server may take to recover, for a slow machine.
+const patience = 20 * time.Second
+
+// patiently repeats a call while the store is unavailable.
+func patiently(call func() error) error {
+	err := call()
+	for end := time.Now().Add(patience); nameOf(err) == "ErrUnavailable" && time.Now().Before(end); {
+		err = call()
+	}
+	return err
 }
 
 func (v *visit) must(err error) {
