@@ -692,3 +692,35 @@ func TestR13ALoadThatFailsOnceIsRepeated(t *testing.T) {
 		})
 	}
 }
+
+func TestR21ADocumentThatTheServerFindsTooLargeIsErrTooLargeAlone(t *testing.T) {
+	t.Parallel()
+	f := newUnreliable(t, mongotest.Standalone(t))
+	store := f.store(impatient())
+	b := start(t, store, map[any]any{"n": 1})
+	first, changed := new(browser).load(t, store), b.load(t, store)
+	first.Values["n"], changed.Values["n"] = 1, 2
+	f.fail(mongotest.Fail{Commands: []string{"insert", "update"}, ErrorCode: 10334})
+	for what, err := range map[string]error{
+		"first Save": first.save(), "Save": changed.save(),
+		"Update": store.Update(t.Context(), changed.ID, func(values map[any]any) error { values["n"] = 3; return nil }),
+	} {
+		wantOnly(t, what, err, mongostore.ErrTooLarge)
+	}
+	f.mend()
+	b.wantValues(t, store, map[any]any{"n": 1})
+}
+
+func TestR17IndexesDuringAnElectionAreUnavailableAndNotWrong(t *testing.T) {
+	t.Parallel()
+	f := newUnreliable(t, mongotest.Standalone(t))
+	store := f.store(&mongostore.Config{NoIndexes: true})
+	for _, code := range []int32{10107, 11600, 189, 91} {
+		f.fail(mongotest.Fail{Commands: []string{"createIndexes"}, ErrorCode: code})
+		wantOnly(t, "EnsureIndexes", store.EnsureIndexes(t.Context()), mongostore.ErrUnavailable)
+		f.mend()
+	}
+	if err := store.EnsureIndexes(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

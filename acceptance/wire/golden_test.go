@@ -17,7 +17,7 @@ const preface = `# What becomes of an error of the server
 
 Each command of each operation is made to fail with each error code that matters: *once*, so that a repetition
 succeeds, and *always*. A cell says what the caller gets, what the record is afterwards (*old*: as before, *new*: as
-after a success), and what the answer does to the browser's cookie. In each case, once the fault is gone, the same
+after a success; *none*: deleted, and kept by the session object alone until its next Save), and what the answer does to the browser's cookie. In each case, once the fault is gone, the same
 session object is saved again, or the call made again, and the browser's next request finds its session; no error
 tells a secret.
 
@@ -74,7 +74,10 @@ func (m *matrix) render() string {
 	return b.String()
 }
 
-const others = "any other"
+const (
+	others = "any other"
+	every  = "any"
+)
 
 func (m *matrix) renderRows(b *strings.Builder, op, command string) {
 	var order []string
@@ -99,7 +102,11 @@ func (m *matrix) renderRows(b *strings.Builder, op, command string) {
 			fmt.Fprintf(b, "| %s | %s |\n", strings.Join(rows[row], ", "), row)
 		}
 	}
-	fmt.Fprintf(b, "| %s | %s |\n", others, most)
+	label := others
+	if len(order) == 1 {
+		label = every
+	}
+	fmt.Fprintf(b, "| %s | %s |\n", label, most)
 }
 
 // parse returns the cells of a table that render wrote.
@@ -121,7 +128,7 @@ func parse(text string) map[cell]string {
 			}
 		case op != "" && len(columns) == 1+len(variants):
 			labels := strings.Split(columns[0], ", ")
-			if columns[0] == others {
+			if columns[0] == others || columns[0] == every {
 				labels = left
 			}
 			left = slices.DeleteFunc(slices.Clone(left), func(label string) bool { return slices.Contains(labels, label) })

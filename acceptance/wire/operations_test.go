@@ -239,8 +239,12 @@ func ensureIndexes(v *visit) error {
 }
 
 func hasIndexes(_ *visit, indexes map[string]bson.Raw) bool {
+	return isTTL(indexes) && indexes["user_1"] != nil
+}
+
+func isTTL(indexes map[string]bson.Raw) bool {
 	seconds, err := indexes["expires_1"].LookupErr("expireAfterSeconds")
-	return err == nil && seconds.AsInt64() == 0 && indexes["user_1"] != nil
+	return err == nil && seconds.AsInt64() == 0
 }
 
 func firstError(err error, right bool) error {
@@ -280,8 +284,13 @@ func many(v *visit) {
 // bystander is a session of somebody else.
 func bystander(id string) bson.D {
 	return bson.D{
-		{Key: "_id", Value: id}, {Key: "token", Value: make([]byte, 32)}, {Key: "name", Value: cookieName},
-		{Key: "session", Value: "{}"}, {Key: "expires", Value: time.Now().Add(time.Hour)},
-		{Key: "createdAt", Value: time.Now()}, {Key: "updatedAt", Value: time.Now()}, {Key: "version", Value: int64(1)},
+		{Key: "_id", Value: id},
+		{Key: "token", Value: make([]byte, 32)},
+		{Key: "name", Value: cookieName},
+		{Key: "session", Value: "{}"},
+		{Key: "expires", Value: time.Now().Add(time.Hour)},
+		{Key: "createdAt", Value: time.Now()},
+		{Key: "updatedAt", Value: time.Now()},
+		{Key: "version", Value: int64(1)},
 	}
 }

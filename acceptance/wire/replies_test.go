@@ -15,10 +15,15 @@ import (
 
 // cuts are how many bytes of a reply arrive before the connection ends: none, a
 // part of the header, the header, parts of the body, all of most replies.
-var (
-	cuts      = []int{0, 1, 15, 16, 17, 30, 45, 60, 100, 200, 400, 700, 1000}
-	briefCuts = []int{0, 16, 45, 200}
-)
+func cuts(once bool) []int {
+	switch {
+	case long:
+		return []int{0, 1, 15, 16, 17, 30, 45, 60, 100, 200, 400, 700, 1000}
+	case once:
+		return []int{0, 45}
+	}
+	return []int{16}
+}
 
 // TestCutReplies ends the connection in the middle of a reply, by reset or
 // orderly, at the first command or at all that follow too. What is done is not
@@ -26,38 +31,43 @@ var (
 func TestCutReplies(t *testing.T) {
 	t.Parallel()
 	s := scenario.New(t, "connection ends in the middle of a reply", "one browser per case")
-	counts := briefCuts
-	if long {
-		counts = cuts
-	}
-	t.Run("on", func(t *testing.T) {
-		for _, reset := range []bool{false, true} {
-			t.Run(fmt.Sprintf("reset %v", reset), func(t *testing.T) {
+	var outcomes sync.Map // how often each came
+	t.Cleanup(func() {
+		outcomes.Range(func(what, count any) bool {
+			s.Note("%v: %d", what, count.(*atomic.Int64).Load())
+			return true
+		})
+	})
+	for _, reset := range []bool{false, true} {
+		for _, once := range []bool{false, true} {
+			t.Run(fmt.Sprintf("reset %v, once %v", reset, once), func(t *testing.T) {
 				t.Parallel()
-				c := newCutter(t, reset)
+				c := newCutter(t, s, reset, once)
 				for _, op := range requests {
-					for _, n := range counts {
-						c.examine(t, s, op, n, true)
-						c.examine(t, s, op, n, false)
+					for _, n := range cuts(once) {
+						o := c.examine(t, op, n)
+						count, _ := outcomes.LoadOrStore(o.answer+" with the record "+o.record, new(atomic.Int64))
+						count.(*atomic.Int64).Add(1)
 					}
 				}
 			})
 		}
-	})
+	}
 }
 
 // cutter is a store behind a network that cuts replies.
 type cutter struct {
 	*site
 	*network
-	reset bool
-	mend  atomic.Pointer[func()] // called when a connection has ended; nil: nothing is
+	s           *scenario.Scenario
+	reset, once bool
+	mend        atomic.Pointer[func()] // called when a connection has ended; nil: nothing is
 }
 
-func newCutter(t *testing.T, reset bool) *cutter {
+func newCutter(t *testing.T, s *scenario.Scenario, reset, once bool) *cutter {
 	t.Helper()
 	server := mongotest.Standalone(t)
-	c := &cutter{network: newNetwork(t, server), reset: reset}
+	c := &cutter{network: newNetwork(t, server), s: s, reset: reset, once: once}
 	if reset { // from the first connection on, so that each ends with a reset; it never does by itself
 		c.add(toxic{"linger", "reset_peer", "upstream", 0, map[string]any{"timeout": 0}})
 	}
@@ -71,7 +81,7 @@ func newCutter(t *testing.T, reset bool) *cutter {
 }
 
 // examine cuts the replies of an operation after so many bytes.
-func (c *cutter) examine(t *testing.T, s *scenario.Scenario, op operation, bytes int, once bool) {
+func (c *cutter) examine(t *testing.T, op operation, bytes int) outcome {
 	t.Helper()
 	v := &visit{site: c.site, t: t, kind: kind{impatient: true}}
 	x := &examination{visit: v, operation: op, expected: outcome{"success", "old", c.cookieOf(op)}, unknown: true}
@@ -86,7 +96,7 @@ func (c *cutter) examine(t *testing.T, s *scenario.Scenario, op operation, bytes
 			}
 		})
 		c.add(cut)
-		if once {
+		if c.once {
 			c.mend.Store(&mend)
 		}
 		return func() {
@@ -94,11 +104,12 @@ func (c *cutter) examine(t *testing.T, s *scenario.Scenario, op operation, bytes
 			mend()
 		}
 	})
-	s.Requests.Add(1)
-	s.Fault(fmt.Sprintf("%s, record %s", o.answer, o.record))
+	c.s.Requests.Add(1)
+	c.s.Fault(map[bool]string{true: "reset", false: "end"}[c.reset])
 	for _, problem := range x.problems {
-		s.Violation("%s, replies cut after %d bytes, reset %v, once %v: %s", op.name, bytes, c.reset, once, problem)
+		c.s.Violation("%s, replies cut after %d bytes, reset %v, once %v: %s", op.name, bytes, c.reset, c.once, problem)
 	}
+	return o
 }
 
 // cookieOf is what an operation that succeeds does to the cookie.

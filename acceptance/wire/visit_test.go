@@ -37,7 +37,7 @@ type kind struct {
 
 func (k kind) timeout() time.Duration {
 	if k.impatient {
-		return time.Second
+		return 2 * time.Second
 	}
 	return 15 * time.Second
 }

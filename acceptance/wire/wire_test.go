@@ -2,7 +2,6 @@ package wire
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -47,10 +46,10 @@ var troubles = []trouble{
 		return []toxic{reset}
 	}},
 	{kind: "replies cut", begin: func() []toxic {
-		return []toxic{downstream("limit_data", map[string]any{"bytes": rand.IntN(4000)})}
+		return []toxic{downstream("limit_data", map[string]any{"bytes": roll(4000)})}
 	}},
 	{kind: "requests cut", begin: func() []toxic {
-		return []toxic{upstream("limit_data", map[string]any{"bytes": rand.IntN(4000)})}
+		return []toxic{upstream("limit_data", map[string]any{"bytes": roll(4000)})}
 	}},
 	{kind: "half-open, requests lost", felt: true, begin: func() []toxic {
 		return []toxic{upstream("timeout", map[string]any{"timeout": 0})}
@@ -64,7 +63,7 @@ var troubles = []trouble{
 	{kind: "connections refused", felt: true},
 	{kind: "slow close", begin: func() []toxic {
 		return []toxic{
-			upstream("limit_data", map[string]any{"bytes": rand.IntN(4000)}),
+			upstream("limit_data", map[string]any{"bytes": roll(4000)}),
 			downstream("slow_close", map[string]any{"delay": 1500}),
 		}
 	}},
@@ -81,19 +80,19 @@ func TestWire(t *testing.T) {
 		sync.Mutex
 		call, recovery time.Duration
 	}
-	t.Run("on", func(t *testing.T) {
-		for _, trouble := range troubles {
-			t.Run(trouble.kind, func(t *testing.T) {
-				t.Parallel()
-				call, recovery := endure(t, s, trouble, browsers)
-				slowest.Lock()
-				defer slowest.Unlock()
-				slowest.call, slowest.recovery = max(slowest.call, call), max(slowest.recovery, recovery)
-			})
-		}
+	t.Cleanup(func() {
+		s.Note("longest call of the store %.1f s with a Timeout of %v", slowest.call.Seconds(), timeout)
+		s.Note("all browsers served again within %.1f s", slowest.recovery.Seconds())
 	})
-	s.Note("longest call of the store %.1f s with a Timeout of %v", slowest.call.Seconds(), timeout)
-	s.Note("all browsers served again within %.1f s", slowest.recovery.Seconds())
+	for _, trouble := range troubles {
+		t.Run(trouble.kind, func(t *testing.T) {
+			t.Parallel()
+			call, recovery := endure(t, s, trouble, browsers)
+			slowest.Lock()
+			defer slowest.Unlock()
+			slowest.call, slowest.recovery = max(slowest.call, call), max(slowest.recovery, recovery)
+		})
+	}
 }
 
 // endure returns the longest call of the store, and how long after the fault
