@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -66,6 +67,7 @@ func openStore(t *testing.T, coll *mongo.Collection, k kind) *mongostore.Store {
 	cfg := &mongostore.Config{
 		PayloadCodec: mongostore.JSONCodec{}, AutoRemove: mongostore.AutoRemoveNative, NoIndexes: true,
 		Timeout: k.timeout(), PlainIDs: k.plain, UserID: userOf,
+		Logger: slog.New(slog.DiscardHandler),
 	}
 	store, err := mongostore.New(t.Context(), coll, cfg, signingKey)
 	if err != nil {
