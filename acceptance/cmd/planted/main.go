@@ -186,6 +186,7 @@ func (d defect) plant(dir string) (map[string]string, error) {
 // scenarios are what runs on each defect, by package, until one sees a violation.
 var scenarios = []struct{ folder, tests string }{
 	{".", "^TestHistories"},
+	{"./wire", "^TestErrorCodes$"},
 }
 
 // failures runs scenarios and returns what is wrong.
