@@ -1,0 +1,3 @@
+package attack
+const bombVariable = "X"
+func explode(string){}
