@@ -98,7 +98,7 @@ func decodeBSON(doc bson.Raw) (map[any]any, error) {
 	values := make(map[any]any)
 	e := elementsOf(doc)
 	for e.next() {
-		value, err := fromBSON(e.value)
+		value, err := fromBSON(e.value, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -108,13 +108,16 @@ func decodeBSON(doc bson.Raw) (map[any]any, error) {
 }
 
 // fromBSON returns a BSON value in the type that a Go program would have used for it.
-func fromBSON(value bson.RawValue) (any, error) {
+func fromBSON(value bson.RawValue, depth int) (any, error) {
+	if depth > deepest { // more than MongoDB stores; the stack of a goroutine has an end
+		return nil, errTooDeep
+	}
 	switch value.Type {
 	case bson.TypeEmbeddedDocument:
 		m := make(map[string]any)
 		e := elementsOf(value.Value)
 		for e.next() {
-			v, err := fromBSON(e.value)
+			v, err := fromBSON(e.value, depth+1)
 			if err != nil {
 				return nil, err
 			}
@@ -125,15 +128,40 @@ func fromBSON(value bson.RawValue) (any, error) {
 		list := []any{}
 		e := elementsOf(value.Value)
 		for e.next() {
-			v, err := fromBSON(e.value)
+			v, err := fromBSON(e.value, depth+1)
 			if err != nil {
 				return nil, err
 			}
 			list = append(list, v)
 		}
 		return list, e.err
+	case bson.TypeCodeWithScope: // which the driver decodes, however deep
+		if tooDeep(value, depth) {
+			return nil, errTooDeep
+		}
 	}
 	return scalarFromBSON(value)
+}
+
+// tooDeep reports whether values lie deeper in one another than is decoded.
+func tooDeep(value bson.RawValue, depth int) bool {
+	if depth > deepest {
+		return true
+	}
+	doc := value.Value
+	switch value.Type {
+	case bson.TypeEmbeddedDocument, bson.TypeArray:
+	case bson.TypeCodeWithScope:
+		_, doc, _ = value.CodeWithScopeOK()
+	default:
+		return false
+	}
+	for e := elementsOf(doc); e.next(); {
+		if tooDeep(e.value, depth+1) {
+			return true
+		}
+	}
+	return false
 }
 
 func scalarFromBSON(value bson.RawValue) (any, error) {

@@ -2,6 +2,7 @@ package mongostore_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/gob"
 	"encoding/json"
 	"errors"
@@ -973,4 +974,38 @@ func TestR22NewReportsWhatIsWrongWithACodec(t *testing.T) {
 	wrong := errors.New("the secret is empty")
 	_, err := mongostore.NewMemory(&mongostore.Config{PayloadCodec: noting{wrong: wrong}})
 	wantErr(t, err, wrong)
+}
+
+// MongoDB stores no document that deep, but what is sealed, or on another server, may be.
+func TestR01ADocumentAsDeepAsARecordCanBeIsErrDecode(t *testing.T) {
+	t.Parallel()
+	const largest = 16 << 20
+	for kind, level := range map[bson.Type]int{bson.TypeEmbeddedDocument: 8, bson.TypeCodeWithScope: 17} {
+		for _, test := range []struct {
+			depth int
+			fails bool
+		}{{900, false}, {1100, true}, {largest / level, true}} {
+			session := &sessions.Session{Values: make(map[any]any)}
+			err := mongostore.BSONCodec{}.Decode(deepDocument(kind, level, test.depth), session)
+			if (err != nil) != test.fails {
+				t.Errorf("%v %d deep: %v", kind, test.depth, err)
+			}
+		}
+	}
+}
+
+// deepDocument returns a document that holds one of this kind, which holds one, and so on; each takes level bytes.
+func deepDocument(kind bson.Type, level, depth int) bson.RawValue {
+	doc := make([]byte, 0, 5+level*depth)
+	for i := range depth {
+		size := 5 + level*(depth-i)
+		doc = binary.LittleEndian.AppendUint32(doc, uint32(size)) //nolint:gosec // it is 16 MiB at most
+		doc = append(doc, byte(kind), 'a', 0)
+		if kind == bson.TypeCodeWithScope {
+			doc = binary.LittleEndian.AppendUint32(doc, uint32(size-8)) //nolint:gosec // it is 16 MiB at most
+			doc = append(doc, 1, 0, 0, 0, 0)                            // no code
+		}
+	}
+	doc = append(append(doc, 5, 0, 0, 0, 0), make([]byte, depth)...)
+	return bson.RawValue{Type: bson.TypeEmbeddedDocument, Value: doc}
 }
