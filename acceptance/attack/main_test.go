@@ -52,6 +52,7 @@ type target struct {
 	t      *testing.T
 	store  *mongostore.Store
 	coll   *mongo.Collection
+	uri    string // with the database
 	server *httptest.Server
 	lines  map[string]*line // open connections, by what is connected
 }
@@ -59,7 +60,8 @@ type target struct {
 // attacked begins a scenario with a site of its own; a nil cfg means the defaults.
 func attacked(t *testing.T, name, load string, cfg *mongostore.Config, watch ...*options.ClientOptions) *target {
 	t.Helper()
-	coll := mongotest.Standalone(t).Database(t, watch...).Collection("sessions")
+	mongod := mongotest.Standalone(t)
+	coll := mongod.Database(t, watch...).Collection("sessions")
 	if cfg == nil {
 		cfg = new(mongostore.Config)
 	}
@@ -71,7 +73,7 @@ func attacked(t *testing.T, name, load string, cfg *mongostore.Config, watch ...
 	t.Cleanup(func() { _ = store.Close() })
 	server := httptest.NewTLSServer(Site(store))
 	t.Cleanup(server.Close)
-	return &target{scenario.New(t, name, load), t, store, coll, server, make(map[string]*line)}
+	return &target{scenario.New(t, name, load), t, store, coll, mongod.DatabaseURI(coll.Database().Name()), server, make(map[string]*line)}
 }
 
 // visitor is a browser.
@@ -88,6 +90,18 @@ func (at *target) visitor(user string) *visitor {
 		at.t.Fatal(err)
 	}
 	return &visitor{at, &http.Client{Transport: at.server.Client().Transport, Jar: jar}, user}
+}
+
+// holding returns a browser with a copy of a cookie.
+func (at *target) holding(cookie string) *visitor {
+	at.t.Helper()
+	v := at.visitor("")
+	address, err := url.Parse(at.server.URL)
+	if err != nil {
+		at.t.Fatal(err)
+	}
+	v.http.Jar.SetCookies(address, []*http.Cookie{{Name: "sid", Value: cookie, Path: "/", Secure: true}}) //nolint:gosec // a thief's
+	return v
 }
 
 // login returns a visitor who has logged in.
