@@ -311,6 +311,33 @@ func TestDocsNamesExist(t *testing.T) {
 }
 
 // What README says of the swap from a CookieStore is so.
+func TestDocsThreatModelNamesTestsThatExist(t *testing.T) {
+	t.Parallel()
+	var tests []string
+	for _, pattern := range []string{"*_test.go", "*/*_test.go", "*/*/*_test.go"} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			for _, found := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(readFile(t, path), -1) {
+				tests = append(tests, found[1])
+			}
+		}
+	}
+	for _, row := range rowsOf(readFile(t, "SECURITY.md")) {
+		named := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(row[len(row)-1], -1)
+		if len(named) == 0 && row[0] != "with" && row[0] != "all keys and write access" {
+			t.Errorf("the row %q names no test", row[0])
+		}
+	}
+	for _, named := range regexp.MustCompile(`\bTest[A-Z]\w+`).FindAllString(readFile(t, "SECURITY.md"), -1) {
+		if !slices.Contains(tests, named) {
+			t.Errorf("SECURITY.md: there is no %s", named)
+		}
+	}
+}
+
 func TestREADMEOfTheSwapFromCookieStore(t *testing.T) {
 	t.Parallel()
 	key := []byte("0123456789abcdef0123456789abcdef")
