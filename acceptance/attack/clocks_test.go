@@ -90,10 +90,11 @@ func (at *target) startNode(program string, shift time.Duration, more ...string)
 
 // TestClocksApart runs the site in processes whose clocks are 10 minutes apart.
 func TestClocksApart(t *testing.T) {
+	t.Parallel()
 	program := buildNode(t)
-	t.Run("changes and endings", func(t *testing.T) { changesWithClocksApart(t, program) })
-	t.Run("expiry", func(t *testing.T) { expiryWithClocksApart(t, program) })
-	t.Run("removal", func(t *testing.T) { removalWithClocksApart(t, program) })
+	t.Run("changes and endings", func(t *testing.T) { t.Parallel(); changesWithClocksApart(t, program) })
+	t.Run("expiry", func(t *testing.T) { t.Parallel(); expiryWithClocksApart(t, program) })
+	t.Run("removal", func(t *testing.T) { t.Parallel(); removalWithClocksApart(t, program) })
 }
 
 // changesWithClocksApart lets two processes whose clocks are 10 minutes apart serve the

@@ -17,6 +17,7 @@ import (
 // TestAlteredCookies flips every bit of a real cookie, cuts it at every length,
 // and puts bytes of all kinds into it.
 func TestAlteredCookies(t *testing.T) {
+	t.Parallel()
 	at := attacked(t, "altered cookies", "1 attacker with a cookie of another key, and one that was seen in part", nil)
 	real := at.login("alice").cookie("sid")
 	if a := at.who("sid=" + real); a.User != "alice" {
@@ -63,6 +64,7 @@ func same(a, b string) bool {
 // TestSwappedCookies makes every pair of handle and secret of several users
 // under two names of cookies, as one who has the signing key can.
 func TestSwappedCookies(t *testing.T) {
+	t.Parallel()
 	at := attacked(t, "swapped cookies", "1 attacker with the signing key and all ids; 6 users, 2 cookie names", nil)
 	type session struct{ user, name, handle, secret string }
 	var all []session
@@ -181,6 +183,7 @@ func (at *target) outlive(v *visitor) {
 // TestLargeAndManyCookies sends cookies of 4 KB to 1 MB, and thousands of them.
 // Of those that verify at most four are looked up.
 func TestLargeAndManyCookies(t *testing.T) {
+	t.Parallel()
 	sent, watch := mongotest.Watch()
 	at := attacked(t, "large and many cookies", "1 attacker, up to 1 MB a request", nil, watch)
 	v := at.login("alice")

@@ -36,8 +36,10 @@ type missing struct{}
 // TestEditedDocuments replaces each field of a record by each value. Nobody else
 // is let in with it, nothing panics, and the visitor can log in again.
 func TestEditedDocuments(t *testing.T) {
+	t.Parallel()
 	for name, cfg := range map[string]func() *mongostore.Config{"without a Sealer": unsealed, "with a Sealer": sealed} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			at := attacked(t, "edited documents "+name, "1 attacker who writes to the collection", cfg())
 			alice, bob := at.login("alice"), at.login("bob")
 			his := at.document(bob.handle())
@@ -128,9 +130,11 @@ func (at *target) administer(what string) {
 // TestSwappedFields copies every set of fields of alice's record into bob's.
 // Without a Sealer the values go with the payload; with one they never do.
 func TestSwappedFields(t *testing.T) {
+	t.Parallel()
 	fields := []string{"session", "user", "createdAt", "token", "version", "name", "maxAge"}
 	for name, cfg := range map[string]func() *mongostore.Config{"without a Sealer": unsealed, "with a Sealer": sealed} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			at := attacked(t, "swapped fields "+name, "1 attacker who writes to the collection, and is bob", cfg())
 			alice := at.login("alice", "maxAge", "3600")
 			bob := at.login("bob")
@@ -191,6 +195,7 @@ func (at *target) move(alice, bob *visitor, hers bson.M, isSealed bool) {
 // collection, and what it says of MaxLifetime: older documents of the same
 // session come back, but not beyond its absolute end.
 func TestWritesUnderASealer(t *testing.T) {
+	t.Parallel()
 	at := attacked(t, "writes under a Sealer", "1 attacker with a backup of the collection", sealed())
 	v := at.login("alice")
 	v.ask("/note", "note", "administrator")
@@ -246,8 +251,10 @@ func payloadOf(doc bson.M) []byte {
 // TestWriterWithTheSigningKey puts the hash of a secret of its own into a record,
 // which SECURITY.md grants, and a record of its own beside a Sealer, which it does not.
 func TestWriterWithTheSigningKey(t *testing.T) {
+	t.Parallel()
 	for name, cfg := range map[string]func() *mongostore.Config{"without a Sealer": unsealed, "with a Sealer": sealed} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			at := attacked(t, "a writer with the signing key "+name, "1 attacker", cfg())
 			alice, mallory := at.login("alice"), at.login("mallory")
 			doc, own := at.document(alice.handle()), at.document(mallory.handle())
@@ -280,6 +287,7 @@ func TestWriterWithTheSigningKey(t *testing.T) {
 // TestDroppedIndexes drops all indexes under way: expiry holds, nobody is logged
 // out, removal goes on, and EnsureIndexes makes them again.
 func TestDroppedIndexes(t *testing.T) {
+	t.Parallel()
 	at := attacked(t, "dropped indexes", "1 attacker, 1 administrator", nil)
 	live, dead := at.login("alice"), at.login("bob")
 	names := at.indexes()

@@ -24,6 +24,7 @@ var operators = []string{
 // database. Every record but the one that the call is about stays as it is, byte
 // for byte.
 func TestOperatorInjection(t *testing.T) {
+	t.Parallel()
 	at := attacked(t, "operator injection", "1 attacker, 4 visitors", &mongostore.Config{PayloadCodec: mongostore.BSONCodec{}})
 	for _, user := range []string{"alice", "bob", "bob", "{}"} {
 		at.login(user)
@@ -57,8 +58,10 @@ func TestOperatorInjection(t *testing.T) {
 // into their sessions as keys and values. Each user is one, and each value comes
 // back as it was.
 func TestHostileUsersAndKeys(t *testing.T) {
+	t.Parallel()
 	for name, codec := range map[string]mongostore.Codec{"bson": mongostore.BSONCodec{}, "json": mongostore.JSONCodec{}, "gob": mongostore.GobCodec{}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			at := attacked(t, "hostile users and keys, "+name, "a visitor for each name", &mongostore.Config{
 				PayloadCodec: codec,
 				Labels: func(_ *http.Request, session *sessions.Session) map[string]string {
