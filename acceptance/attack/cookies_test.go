@@ -19,36 +19,36 @@ import (
 func TestAlteredCookies(t *testing.T) {
 	t.Parallel()
 	at := attacked(t, "altered cookies", "1 attacker with a cookie of another key, and one that was seen in part", nil)
-	real := at.login("alice").cookie("sid")
-	if a := at.who("sid=" + real); a.User != "alice" {
+	good := at.login("alice").cookie("sid")
+	if a := at.who("sid=" + good); a.User != "alice" {
 		t.Fatalf("the cookie as it is: %+v", a)
 	}
 	respelled := 0
-	for i := range 8 * len(real) {
-		altered := []byte(real)
+	for i := range 8 * len(good) {
+		altered := []byte(good)
 		altered[i/8] ^= 1 << (i % 8)
-		if same(string(altered), real) {
+		if same(string(altered), good) {
 			respelled++ // the same bytes to base64, so the same cookie
 			continue
 		}
 		at.nobody(fmt.Sprintf("bit %d flipped", i), "sid="+string(altered))
 	}
-	for n := range len(real) {
-		if !same(real[:n], real) {
-			at.nobody(fmt.Sprintf("cut to %d bytes", n), "sid="+real[:n])
+	for n := range len(good) {
+		if !same(good[:n], good) {
+			at.nobody(fmt.Sprintf("cut to %d bytes", n), "sid="+good[:n])
 		}
-		at.nobody(fmt.Sprintf("without the first %d bytes", n+1), "sid="+real[n+1:])
+		at.nobody(fmt.Sprintf("without the first %d bytes", n+1), "sid="+good[n+1:])
 		for _, inserted := range []string{"A", "\xff", "é", ".", "|", "%00", "\x00"} {
-			at.nobody(fmt.Sprintf("%q inserted at %d", inserted, n), "sid="+real[:n]+inserted+real[n:])
+			at.nobody(fmt.Sprintf("%q inserted at %d", inserted, n), "sid="+good[:n]+inserted+good[n:])
 		}
 	}
-	for _, text := range []string{"", "=", "null", "{}", `{"$gt":""}`, "é", "\xff\xfe", strings.Repeat("=", 100), real + real, real + "." + real} {
+	for _, text := range []string{"", "=", "null", "{}", `{"$gt":""}`, "é", "\xff\xfe", strings.Repeat("=", 100), good + good, good + "." + good} {
 		at.nobody(fmt.Sprintf("%.40q", text), "sid="+text)
 	}
-	other := forgedWith(t, []byte("another key, as long as this one"), "sid", opened(t, "sid", real))
+	other := forgedWith(t, []byte("another key, as long as this one"), "sid", opened(t, "sid", good))
 	at.nobody("signed with another key", "sid="+other)
 	at.Note("%d bits of the last character mean nothing to base64: the cookie is the same with them", respelled)
-	if a := at.who("sid=" + real); a.User != "alice" {
+	if a := at.who("sid=" + good); a.User != "alice" {
 		at.Violation("the real cookie is %+v after the attack", a)
 	}
 }
@@ -129,7 +129,7 @@ func TestReplayedCookies(t *testing.T) {
 			}
 		}},
 	} {
-		t.Run(ending.name, func(t *testing.T) {
+		t.Run(ending.name, func(*testing.T) {
 			v := at.login("victim of " + ending.name)
 			v.ask("/note", "note", "secret")
 			copied := "sid=" + v.cookie("sid")
@@ -187,10 +187,10 @@ func TestLargeAndManyCookies(t *testing.T) {
 	sent, watch := mongotest.Watch()
 	at := attacked(t, "large and many cookies", "1 attacker, up to 1 MB a request", nil, watch)
 	v := at.login("alice")
-	real := v.cookie("sid")
+	good := v.cookie("sid")
 	sent.Take()
 	for size := 4 << 10; size <= 1<<20; size *= 2 {
-		for _, filling := range []string{"A", "=", "\xff", "%41", real + ";sid=", "."} {
+		for _, filling := range []string{"A", "=", "\xff", "%41", good + ";sid=", "."} {
 			at.nobody(fmt.Sprintf("%d bytes of %.5q", size, filling), "sid="+filler(filling, size))
 		}
 		if size < 1<<19 { // what the server takes
@@ -214,12 +214,12 @@ func TestLargeAndManyCookies(t *testing.T) {
 		if lookups = max(lookups, finds); finds > 4 {
 			at.Violation("%d cookies cost %d lookups", n, finds)
 		}
-		a := at.who(strings.Join(slices.Concat(dead[:3], []string{"sid=" + real}), "; "))
+		a := at.who(strings.Join(slices.Concat(dead[:3], []string{"sid=" + good}), "; "))
 		if a.User != "alice" {
 			at.Violation("after three dead cookies the fourth is %q's, want alice's", a.User)
 		}
 	}
-	at.who(strings.Repeat("sid="+real+"; ", 3001)) // beyond what net/http parses
+	at.who(strings.Repeat("sid="+good+"; ", 3001)) // beyond what net/http parses
 	if a := v.ask("/who"); a.User != "alice" || a.Status != http.StatusOK {
 		at.Violation("after all of that alice is %+v", a)
 	}

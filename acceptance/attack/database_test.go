@@ -23,11 +23,27 @@ func unsealed() *mongostore.Config { return &mongostore.Config{MaxLifetime: 24 *
 // hostile are values of each type of BSON, and the extremes of some.
 var hostile = []any{
 	nil, true, int32(-1), int64(math.MinInt64), int64(math.MaxInt64), 1.5, math.NaN(), math.Inf(1), "", "alice", "\x00", "$where",
-	[]byte{}, make([]byte, 31), make([]byte, 32), make([]byte, 33), bson.Binary{Subtype: 0x80}, bson.Binary{Subtype: 0x80, Data: make([]byte, 64)},
-	bson.Binary{Subtype: 4, Data: make([]byte, 16)}, bson.A{}, bson.A{"alice"}, bson.D{}, bson.D{{Key: "$gt", Value: ""}}, bson.D{{Key: "user", Value: "alice"}},
-	bson.NewObjectID(), bson.DateTime(math.MinInt64), bson.DateTime(math.MaxInt64), bson.Timestamp{T: math.MaxUint32}, bson.Regex{Pattern: ".*"},
-	bson.JavaScript("while(1);"), bson.Symbol("alice"), bson.CodeWithScope{Code: "1", Scope: bson.D{}}, bson.DBPointer{DB: "a"},
-	bson.NewDecimal128(math.MaxUint64, math.MaxUint64), bson.MinKey{}, bson.MaxKey{}, bson.Undefined{}, missing{},
+	[]byte{},
+	make([]byte, 31), make([]byte, 32), make([]byte, 33),
+	bson.Binary{Subtype: 0x80},
+	bson.Binary{Subtype: 0x80, Data: make([]byte, 64)},
+	bson.Binary{Subtype: 4, Data: make([]byte, 16)},
+	bson.A{},
+	bson.A{"alice"},
+	bson.D{},
+	bson.D{{Key: "$gt", Value: ""}},
+	bson.D{{Key: "user", Value: "alice"}},
+	bson.NewObjectID(), bson.DateTime(math.MinInt64), bson.DateTime(math.MaxInt64),
+	bson.Timestamp{T: math.MaxUint32},
+	bson.Regex{Pattern: ".*"},
+	bson.JavaScript("while(1);"), bson.Symbol("alice"),
+	bson.CodeWithScope{Code: "1", Scope: bson.D{}},
+	bson.DBPointer{DB: "a"},
+	bson.NewDecimal128(math.MaxUint64, math.MaxUint64),
+	bson.MinKey{},
+	bson.MaxKey{},
+	bson.Undefined{},
+	missing{},
 }
 
 // missing stands for a field that is taken out.

@@ -45,7 +45,7 @@ func TestTimingOfWrongSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	handle, secret, _ := strings.Cut(opened(t, "sid", w.Result().Cookies()[0].Value), ".") //nolint:bodyclose // there is none
+	handle, secret, _ := strings.Cut(opened(t, "sid", w.Result().Cookies()[0].Value), ".")
 	guesses := guessesAt(t, handle, secret)
 	const fewest = 30
 	for begin, i := time.Now(), 0; i < fewest || time.Since(begin) < time.Duration(inFull(120, 4))*time.Second; i++ {
@@ -116,7 +116,7 @@ func (g *guess) round(t *testing.T, store *mongostore.Store) {
 	t.Helper()
 	requests := []*http.Request{g.near, g.far, g.twin}
 	took := make([]float64, secretsInARound)
-	for _, i := range rand.Perm(secretsInARound) {
+	for _, i := range rand.Perm(secretsInARound) { //nolint:gosec // no secret
 		begin := time.Now()
 		for range loadsInARound {
 			if session, err := store.New(requests[i], "sid"); err != nil || !session.IsNew {
