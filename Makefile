@@ -70,6 +70,13 @@ express-packages:
 acceptance-switch: server ## walk an application from gin-contrib's Mongo store to this one, and print each step
 	@cd acceptance && $(GO) test -count=1 -v ./cmd/switch
 
+# Each mongod is fetched when it is not there yet.
+servers: ## the whole suite on each kind of server and client, into acceptance/results: 20 minutes
+	@cd acceptance && $(GO) run ./cmd/servers -out results/servers.json
+
+servers-readme: ## write the README's table of servers from acceptance/results
+	@cd acceptance && $(GO) run ./cmd/servers -readme ../README.md
+
 planted: server ## plant known mistakes in a copy of the store, and see that the histories notice
 	@cd acceptance && $(GO) run ./cmd/planted
 

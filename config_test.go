@@ -158,12 +158,12 @@ func TestR22AnUnacknowledgedCollectionIsAnError(t *testing.T) {
 	unacknowledged := options.Collection().SetWriteConcern(writeconcern.Unacknowledged())
 	server := mongotest.Shared(t)
 	own, _ := watched(t, server) // FerretDB answers what must not be answered, and the client's next command reads that
-	own.coll = own.coll.Clone(unacknowledged)
+	own.coll = mongotest.ForStore(t, own.coll).Clone(unacknowledged)
 	_, err := own.open(nil)
 	wantNames(t, "w:0", err, "w:0", "collection", "Config.WriteConcern")
 
 	p := onMongoDB(t, server)
-	p.coll = p.coll.Clone(unacknowledged)
+	p.coll = mongotest.ForStore(t, p.coll).Clone(unacknowledged)
 	store := p.store(&mongostore.Config{WriteConcern: writeconcern.W1()})
 	b := start(t, store, map[any]any{"n": 1})
 	v := b.load(t, store)

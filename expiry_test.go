@@ -182,7 +182,7 @@ func TestTouchAfterSparesWritesButNeverHalfALifetime(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			onEach(t, func(t *testing.T, p *place) {
-				store := p.store(&mongostore.Config{TTL: test.ttl, TouchAfter: test.touchAfter})
+				store := p.store(&mongostore.Config{TTL: test.ttl, TouchAfter: test.touchAfter, AutoRemove: mongostore.AutoRemoveDisabled})
 				store.MaxAge(test.maxAge)
 				b := start(t, store, map[any]any{"n": 1})
 				id := b.load(t, store).ID

@@ -79,7 +79,7 @@ func (p *place) open(cfg *mongostore.Config, keys ...[]byte) (*mongostore.Store,
 	var store *mongostore.Store
 	var err error
 	if p.coll != nil {
-		store, err = mongostore.New(p.t.Context(), p.coll, cfg, keys...)
+		store, err = mongostore.New(p.t.Context(), mongotest.ForStore(p.t, p.coll), cfg, keys...)
 	} else {
 		store, err = mongostore.NewMemory(cfg, keys...)
 	}

@@ -112,7 +112,7 @@ func TestR17IndexWithOtherOptionsIsPutRight(t *testing.T) {
 				t.Skipf("%s makes no such index: %v", server, err)
 			}
 			_, err := p.open(nil)
-			if row.plain && olderThan(t, server, 5, 1) {
+			if row.plain && server.OlderThan(t, 5, 1) {
 				wantText(t, err, `dropIndex("`)
 				return
 			}
@@ -218,7 +218,7 @@ func TestR17ProcessesStartingTogetherAllSucceed(t *testing.T) {
 			var starting sync.WaitGroup
 			for range 16 {
 				starting.Go(func() {
-					if _, err := mongostore.New(t.Context(), p.coll, &mongostore.Config{UserID: nobody}, key); err != nil {
+					if _, err := mongostore.New(t.Context(), mongotest.ForStore(t, p.coll), &mongostore.Config{UserID: nobody}, key); err != nil {
 						t.Error(err)
 					}
 				})
@@ -415,19 +415,10 @@ func ttlServer(t *testing.T) *mongotest.Server {
 	return server
 }
 
-func olderThan(t *testing.T, server *mongotest.Server, major, minor int) bool {
-	t.Helper()
-	var a, b int
-	if _, err := fmt.Sscanf(server.Version(), "%d.%d", &a, &b); err != nil {
-		t.Fatal(err)
-	}
-	return a < major || a == major && b < minor
-}
-
 // open opens a Store that goes by the real clock, as one whose removal runs must.
 func open(t *testing.T, coll *mongo.Collection, cfg *mongostore.Config) *mongostore.Store {
 	t.Helper()
-	store, err := mongostore.New(t.Context(), coll, cfg, key)
+	store, err := mongostore.New(t.Context(), mongotest.ForStore(t, coll), cfg, key)
 	if err != nil {
 		t.Fatal(err)
 	}

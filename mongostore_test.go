@@ -113,13 +113,13 @@ func TestR01AnInvalidCookieNameGivesASessionTheRegistrysErrorAndNoSave(t *testin
 
 func TestR01NoFieldOfARecordMakesALoadPanic(t *testing.T) {
 	t.Parallel()
-	p := onMongoDB(t, mongotest.Standalone(t)) // FerretDB has not all of these types
+	server := mongotest.Standalone(t) // FerretDB has not all of these types
+	p := onMongoDB(t, server)
 	// Without a TTL index: some of these deadlines are long past, and the server would delete the record.
 	store := p.store(&mongostore.Config{MaxLifetime: time.Hour, AutoRemove: mongostore.AutoRemoveDisabled})
 	values := []any{
 		nil, true, int32(-1), int64(math.MinInt64), math.NaN(), math.Inf(1), "", "text",
 		bson.M{},
-		bson.M{"$gt": 1},
 		bson.A{},
 		bson.A{time.Now().Add(time.Hour)},
 		bson.DateTime(math.MaxInt64), bson.DateTime(math.MinInt64),
@@ -135,6 +135,9 @@ func TestR01NoFieldOfARecordMakesALoadPanic(t *testing.T) {
 		bson.Timestamp{T: 1},
 		bson.NewDecimal128(1, 2),
 		bson.DBPointer{DB: "d"},
+	}
+	if !server.OlderThan(t, 5, 0) { // which stores no such key
+		values = append(values, bson.M{"$gt": 1})
 	}
 	for _, field := range []string{"token", "name", "session", "expires", "createdAt", "updatedAt", "version", "user", "maxAge", "other"} {
 		b := start(t, store, map[any]any{"n": 1})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -173,7 +174,7 @@ func secured(t *testing.T, options url.Values, actions ...string) (server *mongo
 }
 
 // sessionActions are all that the store needs.
-var sessionActions = []string{"find", "insert", "update", "remove", "createIndex", "listIndexes", "collMod"}
+var sessionActions = slices.Concat(mongotest.RequestActions, mongotest.IndexActions)
 
 func TestOpenTakesTLSAndALoginFromTheURI(t *testing.T) {
 	t.Parallel()
@@ -208,6 +209,46 @@ func TestOpenTakesTLSFromClientOptions(t *testing.T) {
 	config.Certificates = []tls.Certificate{certificate}
 	store := opened(t, uri, &mongostore.Config{ClientOptions: options.Client().SetTLSConfig(config)})
 	start(t, store, map[any]any{"n": 1}).wantValues(t, store, map[any]any{"n": 1})
+}
+
+func TestASecondaryInTheURIGetsNoCommand(t *testing.T) {
+	t.Parallel()
+	server := mongotest.ReplicaSet(t)
+	var hello struct{ Primary string }
+	err := server.Client(t).Database("admin").RunCommand(t.Context(), bson.D{{Key: "hello", Value: 1}}).Decode(&hello)
+	wantErr(t, err, nil)
+	var mu sync.Mutex
+	sent := map[string]int{}
+	cfg := users()
+	cfg.ClientOptions = options.Client().SetMonitor(&event.CommandMonitor{Started: func(_ context.Context, e *event.CommandStartedEvent) {
+		mu.Lock()
+		defer mu.Unlock()
+		member, _, _ := strings.Cut(e.ConnectionID, "[")
+		sent[e.CommandName]++
+		if member != hello.Primary {
+			t.Errorf("%s went to %s, and the primary is %s", e.CommandName, member, hello.Primary)
+		}
+	}})
+	store := opened(t, server.DatabaseURI(server.Database(t).Name())+"&readPreference=secondaryPreferred", cfg)
+	b := start(t, store, map[any]any{"user": "ada"})
+	b.wantValues(t, store, map[any]any{"user": "ada"})
+	wantErr(t, drained(store.All(t.Context())), nil)
+	wantErr(t, drained(store.ByUser(t.Context(), "ada")), nil)
+	if n, err := store.Count(t.Context()); n != 1 || err != nil {
+		t.Errorf("Count: %d, %v", n, err)
+	}
+	_, err = store.RemoveExpired(t.Context())
+	wantErr(t, err, nil)
+	v := b.load(t, store)
+	v.Options.MaxAge = -1
+	v.saved(t)
+	mu.Lock()
+	defer mu.Unlock()
+	for _, command := range []string{"createIndexes", "insert", "find", "delete"} {
+		if sent[command] == 0 {
+			t.Errorf("no %s was seen: %v", command, sent)
+		}
+	}
 }
 
 func TestR21ALoginThatFailsIsNotQuotedWithItsPassword(t *testing.T) {

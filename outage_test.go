@@ -662,7 +662,7 @@ func TestR14AnAdministratorsCallIsPartOfTheTransactionInItsContext(t *testing.T)
 	p, sent := watched(t, mongotest.ReplicaSet(t))
 	store := p.store(nil)
 	id := start(t, store, map[any]any{"n": 1}).load(t, store).ID
-	tx, err := p.coll.Database().Client().StartSession()
+	tx, err := store.Collection().Database().Client().StartSession()
 	wantErr(t, err, nil)
 	defer tx.EndSession(t.Context())
 	wantErr(t, tx.StartTransaction(options.Transaction().SetReadConcern(readconcern.Majority())), nil)

@@ -19,7 +19,7 @@ import (
 func (o *old) successor(t *testing.T) *mongostore.Store {
 	t.Helper()
 	coll := o.Collection.Database().Collection("logins")
-	store, err := mongostore.New(t.Context(), coll, &mongostore.Config{Previous: legacy.MongoStore(o.Collection, signing)}, signing)
+	store, err := mongostore.New(t.Context(), mongotest.ForStore(t, coll), &mongostore.Config{Previous: legacy.MongoStore(o.Collection, signing)}, signing)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,13 +30,21 @@ func Watch() (*Commands, *options.ClientOptions) {
 }
 
 func (c *Commands) add(_ context.Context, e *event.CommandStartedEvent) {
-	switch e.CommandName {
-	case "hello", "isMaster", "ismaster", "saslStart", "saslContinue", "authenticate", "endSessions":
+	if ofDriver(e.CommandName) {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.sent = append(c.sent, Command{e.CommandName, slices.Clone(e.Command)})
+}
+
+// ofDriver tells whether a driver sends this command of its own accord.
+func ofDriver(command string) bool {
+	switch command {
+	case "hello", "isMaster", "ismaster", "saslStart", "saslContinue", "authenticate", "endSessions":
+		return true
+	}
+	return false
 }
 
 // Names returns the names of the commands sent since the last Take.

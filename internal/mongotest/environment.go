@@ -15,6 +15,7 @@ type topology string
 const (
 	standalone topology = "standalone"
 	replicaSet topology = "replicaset"
+	secured    topology = "secured"
 )
 
 const defaultImage = "mongo:8.0"
@@ -51,8 +52,10 @@ func (e env) validate() error {
 	default:
 		return fmt.Errorf("MONGOSTORE_TEST_SERVER=%s: want uri, docker or mongod", e.kind)
 	}
-	if e.topology != standalone && e.topology != replicaSet {
-		return fmt.Errorf("MONGOSTORE_TEST_TOPOLOGY=%s: want standalone or replicaset", e.topology)
+	switch e.topology {
+	case standalone, replicaSet, secured:
+	default:
+		return fmt.Errorf("MONGOSTORE_TEST_TOPOLOGY=%s: want standalone, replicaset or secured", e.topology)
 	}
 	if e.kind == "uri" && e.uri == "" {
 		return errors.New("MONGOSTORE_TEST_SERVER=uri: set MONGODB_URI")

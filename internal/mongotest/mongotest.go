@@ -12,7 +12,12 @@
 //
 //	MONGODB_URI              a server to use, whatever its kind (FerretDB too)
 //	MONGOSTORE_TEST_SERVER   uri, docker or mongod: only this one
-//	MONGOSTORE_TEST_TOPOLOGY standalone (default) or replicaset, for [Shared]
+//	MONGOSTORE_TEST_TOPOLOGY standalone (default), replicaset or secured, for [Shared]
+//	MONGOSTORE_TEST_STORE    role, strict or secondary: what the stores' clients
+//	                         are held to, where tests use [ForStore]. A user of
+//	                         the narrowest role (of a secured server), the Stable
+//	                         API alone, or secondaryPreferred and yet no command
+//	                         to a secondary
 //	MONGOSTORE_TEST_IMAGE    the image to run (default mongo:8.0)
 //	MONGOD                   the binary to run (default: mongod on PATH, then
 //	                         the one that scripts/mongod put in .cache)
@@ -75,9 +80,13 @@ func ReplicaSet(tb testing.TB) *Server {
 }
 
 // Secured returns a mongod that takes TLS connections only and wants a login.
-// Its URI is the administrator's; [Server.UserURI] makes lesser users.
+// Its URI is the administrator's; [Server.UserURI] makes lesser users. It is
+// [Shared] if that is one, else one more.
 func Secured(tb testing.TB) *Server {
 	tb.Helper()
+	if environment().sharedIs(secured) {
+		return suite.shared.get(tb)
+	}
 	return suite.secured.get(tb)
 }
 

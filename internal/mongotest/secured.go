@@ -121,7 +121,7 @@ func startWithTLS(ctx context.Context, r runner, dir string) (*Server, error) {
 		i.remove()
 		return nil, fmt.Errorf("create the administrator: %w", err)
 	}
-	s, err := finish(ctx, login(uri, "administrator"), r, i)
+	s, err := finish(ctx, login(uri, "administrator")+"&authSource=admin", r, i)
 	if err != nil {
 		return nil, err
 	}

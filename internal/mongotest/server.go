@@ -66,6 +66,7 @@ func open(ctx context.Context, uri, from string) (*Server, error) {
 		return nil, fmt.Errorf("connect to %s: %w", from, err)
 	}
 	s.setName, s.version, s.ferret = hello.SetName, info.Version, info.Ferret
+	clients.Store(client, &madeClient{server: s})
 	return s, nil
 }
 
@@ -85,6 +86,16 @@ func (s *Server) DatabaseURI(name string) string {
 
 // Version returns the version of MongoDB that the server says it speaks.
 func (s *Server) Version() string { return s.version }
+
+// OlderThan tells whether the server's version is before this one.
+func (s *Server) OlderThan(tb testing.TB, major, minor int) bool {
+	tb.Helper()
+	var a, b int
+	if _, err := fmt.Sscanf(s.version, "%d.%d", &a, &b); err != nil {
+		tb.Fatalf("mongotest: version %q: %v", s.version, err)
+	}
+	return a < major || a == major && b < minor
+}
 
 // String names the server for a reader: version, topology and where it is from.
 func (s *Server) String() string {
@@ -117,7 +128,9 @@ func (s *Server) Client(tb testing.TB, opts ...*options.ClientOptions) *mongo.Cl
 	if err != nil {
 		tb.Fatalf("mongotest: %v", err)
 	}
+	clients.Store(client, &madeClient{s, opts})
 	tb.Cleanup(func() {
+		clients.Delete(client)
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		_ = client.Disconnect(ctx) // that a test disconnected it already is fine
@@ -184,6 +197,7 @@ func (s *Server) probeTTL() (bool, error) {
 func (s *Server) remove() {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel() // the server is about to go: do not tell it that the sessions end
+	clients.Delete(s.client)
 	_ = s.client.Disconnect(ctx)
 	for _, i := range slices.Backward(s.instances) {
 		i.remove()

@@ -23,8 +23,11 @@ func startShared(ctx context.Context) (*Server, error) {
 		return nil, err
 	}
 	if e.uri == "" {
-		if e.topology == replicaSet {
+		switch e.topology {
+		case replicaSet:
 			return startReplicaSet(ctx)
+		case secured:
+			return startSecured(ctx)
 		}
 		return startStandalone(ctx)
 	}

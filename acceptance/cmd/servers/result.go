@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// results are those of all set-ups, in the order of setups.
+type results struct {
+	Setups []result `json:"setups"`
+}
+
+// result is what the suite did on one set-up. Tests with subtests are not
+// counted, their subtests are.
+type result struct {
+	Key     string         `json:"key"`
+	Server  string         `json:"server"`
+	Client  string         `json:"client"`
+	Date    string         `json:"date"`
+	Passed  int            `json:"passed"`
+	Failed  int            `json:"failed"`
+	Skipped int            `json:"skipped"`
+	Reasons map[string]int `json:"reasons,omitempty"` // of the skipped ones
+	Seconds int            `json:"seconds"`
+}
+
+// notTested is what could not be had where the table was made.
+const notTested = "Not tested here: MongoDB 5.0, 7.0 and 8.0 (the workflow on GitHub runs the suite on 4.4, 5.0, 6.0, 7.0 and 8.0, in Docker), " +
+	"sharded clusters, Atlas, Azure Cosmos DB, Amazon DocumentDB, FerretDB 2."
+
+// put adds a result, in place of that of the same set-up.
+func (r *results) put(one result) {
+	r.Setups = slices.DeleteFunc(r.Setups, func(old result) bool { return old.Key == one.Key })
+	r.Setups = append(r.Setups, one)
+	order := names()
+	slices.SortFunc(r.Setups, func(a, b result) int {
+		return cmp.Compare(slices.Index(order, a.Key), slices.Index(order, b.Key))
+	})
+}
+
+// event is a line of go test -json.
+type event struct{ Action, Package, Test, Output string }
+
+// count reads what go test -json prints, and passes on what failed tests said.
+func (r *result) count(stream io.Reader, out io.Writer) error {
+	ended, said := map[[2]string]string{}, map[[2]string][]string{}
+	parents := map[[2]string]bool{}
+	lines := bufio.NewScanner(stream)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var e event
+		if json.Unmarshal(lines.Bytes(), &e) != nil {
+			_, _ = fmt.Fprintln(out, lines.Text()) // of the build
+			continue
+		}
+		key := [2]string{e.Package, e.Test}
+		switch e.Action {
+		case "output":
+			said[key] = append(said[key], e.Output)
+		case "pass", "fail", "skip":
+			if i := strings.LastIndex(e.Test, "/"); i > 0 {
+				parents[[2]string{e.Package, e.Test[:i]}] = true
+			}
+			if e.Action == "fail" {
+				_, _ = fmt.Fprint(out, strings.Join(said[key], ""))
+			}
+			if e.Test != "" {
+				ended[key] = e.Action
+			}
+		}
+	}
+	r.Reasons = map[string]int{}
+	for key, action := range ended {
+		if !parents[key] {
+			r.add(action, said[key])
+		}
+	}
+	return lines.Err()
+}
+
+func (r *result) add(action string, said []string) {
+	switch action {
+	case "pass":
+		r.Passed++
+	case "fail":
+		r.Failed++
+	case "skip":
+		r.Skipped++
+		r.Reasons[reason(said)]++
+	}
+}
+
+var where = regexp.MustCompile(`^\s+\S+\.go:\d+: `)
+
+// reason is what a test that was skipped said last.
+func reason(said []string) string {
+	for _, line := range slices.Backward(said) {
+		if at := where.FindString(line); at != "" {
+			return strings.TrimSpace(line[len(at):])
+		}
+	}
+	return "no reason"
+}
+
+// table is one row for each set-up.
+func (r *results) table() string {
+	var b strings.Builder
+	b.WriteString("| server | the store's client | tests passed | failed | skipped | seconds |\n|---|---|---|---|---|---|\n")
+	for _, s := range r.Setups {
+		fmt.Fprintf(&b, "| %s | %s | %d | %d | %d | %d |\n", s.Server, s.Client, s.Passed, s.Failed, s.Skipped, s.Seconds)
+	}
+	return b.String()
+}
+
+// skips is a list of why tests were skipped, and where.
+func (r *results) skips() string {
+	places := map[string][]string{}
+	for _, s := range r.Setups {
+		for reason, n := range s.Reasons {
+			places[reason] = append(places[reason], fmt.Sprintf("%d on `%s`", n, s.Key))
+		}
+	}
+	reasons := make([]string, 0, len(places))
+	for reason, on := range places {
+		reasons = append(reasons, fmt.Sprintf("- %s: %s\n", reason, strings.Join(on, ", ")))
+	}
+	slices.Sort(reasons)
+	return strings.Join(reasons, "")
+}
+
+// section is what the README has between the marks.
+func (r *results) section() string {
+	dates := make([]string, 0, len(r.Setups))
+	for _, s := range r.Setups {
+		dates = append(dates, s.Date)
+	}
+	text := "The whole suite, without the race detector, " + slices.Max(append(dates, "")) + ":\n\n" + r.table()
+	if skips := r.skips(); skips != "" {
+		text += "\nSkipped tests, and why:\n\n" + skips
+	}
+	return text + "\n" + notTested + "\n"
+}
+
+const (
+	beginMark = "<!-- servers:begin -->"
+	endMark   = "<!-- servers:end -->"
+)
+
+// updateReadme writes the section of the README at path anew.
+func updateReadme(path string, r *results) error {
+	text, err := os.ReadFile(path) //nolint:gosec // a path its user chose
+	if err != nil {
+		return err
+	}
+	before, rest, begun := strings.Cut(string(text), beginMark)
+	_, after, ended := strings.Cut(rest, endMark)
+	if !begun || !ended {
+		return errors.New(path + " has no " + beginMark + " and " + endMark)
+	}
+	changed := before + beginMark + "\n" + r.section() + endMark + after
+	return os.WriteFile(path, []byte(changed), 0o644) //nolint:gosec // for everybody to read
+}
