@@ -110,7 +110,8 @@ func TestOpensClientOptionsGoOverTheURI(t *testing.T) {
 	server := mongotest.Shared(t)
 	sent, watch := mongotest.Watch()
 	hosts := options.Client().ApplyURI(server.URI()).Hosts
-	store := opened(t, "mongodb://127.0.0.1:1/"+server.Database(t).Name(), &mongostore.Config{ClientOptions: watch.SetHosts(hosts)})
+	uri := strings.Replace(server.DatabaseURI(server.Database(t).Name()), strings.Join(hosts, ","), "127.0.0.1:1", 1)
+	store := opened(t, uri, &mongostore.Config{ClientOptions: watch.SetHosts(hosts)})
 	start(t, store, nil).load(t, store)
 	if names := sent.Names(); len(names) == 0 || names[len(names)-1] != "find" {
 		t.Errorf("the monitor saw %q", names)

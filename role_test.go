@@ -33,8 +33,10 @@ func drained(list iter.Seq2[mongostore.Record, error]) error {
 // inRequests are the things that a store without indexes to make does to its collection, each with the
 // session of a browser that is logged in.
 var inRequests = map[string]func(t *testing.T, store *mongostore.Store, b *browser) error{
-	"load":  func(t *testing.T, store *mongostore.Store, b *browser) error { return b.load(t, store).err },
-	"login": func(t *testing.T, store *mongostore.Store, _ *browser) error { return new(browser).load(t, store).save() },
+	"load": func(t *testing.T, store *mongostore.Store, b *browser) error { return b.load(t, store).err },
+	"login": func(t *testing.T, store *mongostore.Store, _ *browser) error {
+		return new(browser).load(t, store).save()
+	},
 	"changed": func(t *testing.T, store *mongostore.Store, b *browser) error {
 		v := b.load(t, store)
 		v.Values["n"] = 2
@@ -50,8 +52,10 @@ var inRequests = map[string]func(t *testing.T, store *mongostore.Store, b *brows
 		v.Options.MaxAge = -1
 		return v.save()
 	},
-	"All":    func(t *testing.T, store *mongostore.Store, _ *browser) error { return drained(store.All(t.Context())) },
-	"ByUser": func(t *testing.T, store *mongostore.Store, _ *browser) error { return drained(store.ByUser(t.Context(), "ada")) },
+	"All": func(t *testing.T, store *mongostore.Store, _ *browser) error { return drained(store.All(t.Context())) },
+	"ByUser": func(t *testing.T, store *mongostore.Store, _ *browser) error {
+		return drained(store.ByUser(t.Context(), "ada"))
+	},
 	"Count": func(t *testing.T, store *mongostore.Store, _ *browser) error {
 		_, err := store.Count(t.Context())
 		return err

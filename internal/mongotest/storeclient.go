@@ -25,9 +25,10 @@ var IndexActions = []string{"createIndex", "listIndexes", "collMod"}
 
 // ForStore returns coll as an application's client sees it, which
 // MONGOSTORE_TEST_STORE restricts. Without that, for a client that is not of
-// this package, and for a role on a server without logins, it is coll itself.
-// Of the options of coll it keeps none: set them after. Tests open stores on what it returns,
-// while they make and look at documents through coll.
+// this package, and for a role where there are no logins or the client has one
+// of its own, it is coll itself. Of the options of coll it keeps none: set them
+// after. Tests open stores on what it returns, while they make and look at
+// documents through coll.
 func ForStore(tb testing.TB, coll *mongo.Collection) *mongo.Collection {
 	tb.Helper()
 	restriction := os.Getenv("MONGOSTORE_TEST_STORE")
@@ -36,7 +37,7 @@ func ForStore(tb testing.TB, coll *mongo.Collection) *mongo.Collection {
 		return coll
 	}
 	made := value.(*madeClient)
-	if restriction == "role" && made.server.CAFile == "" {
+	if restriction == "role" && (made.server.CAFile == "" || options.MergeClientOptions(made.opts...).Auth != nil) {
 		return coll
 	}
 	key := storeKey{tb, coll.Database().Client(), coll.Database().Name(), coll.Name()}

@@ -110,7 +110,7 @@ func reason(said []string) string {
 	return "no reason"
 }
 
-// table is one row for each set-up.
+// table is one row for each set-up that ran.
 func (r *results) table() string {
 	var b strings.Builder
 	b.WriteString("| server | the store's client | tests passed | failed | skipped | seconds |\n|---|---|---|---|---|---|\n")
@@ -145,6 +145,13 @@ func (r *results) section() string {
 	text := "The whole suite, without the race detector, " + slices.Max(append(dates, "")) + ":\n\n" + r.table()
 	if skips := r.skips(); skips != "" {
 		text += "\nSkipped tests, and why:\n\n" + skips
+	}
+	missing := names()
+	for _, s := range r.Setups {
+		missing = slices.DeleteFunc(missing, func(key string) bool { return key == s.Key })
+	}
+	if len(missing) > 0 {
+		text += "\nNot run: " + strings.Join(missing, ", ") + ".\n"
 	}
 	return text + "\n" + notTested + "\n"
 }
