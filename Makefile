@@ -71,7 +71,7 @@ acceptance-switch: server ## walk an application from gin-contrib's Mongo store 
 	@cd acceptance && $(GO) test -count=1 -v ./cmd/switch
 
 # Each mongod is fetched when it is not there yet.
-servers: ## the whole suite on each kind of server and client, into acceptance/results: 20 minutes
+servers: ## the whole suite on each kind of server and client, into acceptance/results
 	@cd acceptance && $(GO) run ./cmd/servers -out results/servers.json
 
 servers-readme: ## write the README's table of servers from acceptance/results

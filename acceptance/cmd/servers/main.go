@@ -37,7 +37,7 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("servers", flag.ContinueOnError)
 	only := flags.String("only", "", "run these `setups` alone, as tls,strict")
 	short := flags.Bool("short", false, "run a part of the suite")
-	save := flags.String("out", "", "put the results into this `file`, over those of the same set-ups")
+	save := flags.String("out", "", "put good results into this `file`, over those of the same set-ups")
 	from := flags.String("from", "results/servers.json", "the `file` that -readme is written from")
 	readme := flags.String("readme", "", "run nothing: write the section of this `README`")
 	if err := flags.Parse(args); err != nil {
@@ -89,7 +89,10 @@ func runAll(ctx context.Context, chosen []setup, short bool, save string, out io
 		}
 		_, _ = fmt.Fprintf(out, "%d passed, %d failed, %d skipped, %d s\n", r.Passed, r.Failed, r.Skipped, r.Seconds)
 		all.put(r)
-		if save != "" {
+		if ctx.Err() != nil {
+			break
+		}
+		if save != "" && err == nil {
 			if err := keep(save, r); err != nil {
 				return errors.Join(failures, err)
 			}
