@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -130,7 +131,9 @@ func (s setup) command(ctx context.Context, report string, short bool) (*exec.Cm
 		test = append([]string{"go", "run", "./cmd/ferretdb", "--", "sh", "-c", `cd .. && exec "$@"`, "sh"}, test...)
 	}
 	cmd := exec.CommandContext(ctx, test[0], test[1:]...) //nolint:gosec // put together above
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	// go test leaves it to a terminal to interrupt the tests too.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
 	cmd.Dir = root
 	// Beside FerretDB, tests that need more than it has start a mongod 6.0.5.
 	version, kind := s.version, "mongod"
