@@ -64,8 +64,11 @@ func (p *process) start(context.Context) error {
 	return nil
 }
 
-func (p *process) stop(ctx context.Context) error {
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+func (p *process) stop(ctx context.Context) error { return p.end(ctx, syscall.SIGTERM) }
+func (p *process) kill(ctx context.Context) error { return p.end(ctx, syscall.SIGKILL) }
+
+func (p *process) end(ctx context.Context, signal syscall.Signal) error {
+	if err := p.cmd.Process.Signal(signal); err != nil {
 		return err
 	}
 	select {

@@ -61,6 +61,9 @@ func (e engine) run(_ context.Context, spec spec) (instance, error) {
 	leftovers.watch("container", c.name)
 	_, err := e.pool.RunWithOptions(e.options(c.name, spec), func(host *docker.HostConfig) {
 		host.PublishAllPorts = false
+		if spec.host {
+			host.NetworkMode = "host"
+		}
 		if peer, ok := spec.peer.(*container); ok {
 			// In the network of the first member, and published by it, all
 			// members have the same address inside and outside.
@@ -80,7 +83,7 @@ func (e engine) options(name string, spec spec) *dockertest.RunOptions {
 		Cmd:          spec.command("0.0.0.0", "/data/db"),
 		PortBindings: map[docker.Port][]docker.PortBinding{},
 	}
-	if spec.peer == nil {
+	if spec.peer == nil && !spec.host {
 		for _, port := range append(spec.ports, spec.port) {
 			p := strconv.Itoa(port)
 			o.ExposedPorts = append(o.ExposedPorts, p+"/tcp")
@@ -99,10 +102,13 @@ type container struct {
 	name string
 }
 
-// stop sends the signal itself, since dockertest gives containers another stop
+func (c *container) stop(ctx context.Context) error { return c.end(ctx, docker.SIGTERM) }
+func (c *container) kill(ctx context.Context) error { return c.end(ctx, docker.SIGKILL) }
+
+// end sends the signal itself, since dockertest gives containers another stop
 // signal than the one mongod knows.
-func (c *container) stop(ctx context.Context) error {
-	err := c.pool.Client.KillContainer(docker.KillContainerOptions{ID: c.name, Signal: docker.SIGTERM, Context: ctx})
+func (c *container) end(ctx context.Context, signal docker.Signal) error {
+	err := c.pool.Client.KillContainer(docker.KillContainerOptions{ID: c.name, Signal: signal, Context: ctx})
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,8 @@ type Proxy struct {
 	times    int    // how many more of them
 	dropped  int
 	delay    time.Duration
-	open     chan struct{} // closed while traffic passes
+	held     func(from string) bool // whose traffic does not pass; see link.from
+	changed  chan struct{}          // closed when held changes
 	work     sync.WaitGroup
 }
 
@@ -43,13 +44,19 @@ func (s *Server) Proxy(tb testing.TB) *Proxy {
 	if err != nil {
 		tb.Fatalf("mongotest: %v", err)
 	}
+	p := newProxy(tb, target)
+	p.uri = direct(s.uri, p.address)
+	return p
+}
+
+func newProxy(tb testing.TB, target string) *Proxy {
+	tb.Helper()
 	port, err := freePort()
 	if err != nil {
 		tb.Fatalf("mongotest: %v", err)
 	}
-	p := &Proxy{target: target, address: address(port), links: map[*link]struct{}{}, open: make(chan struct{})}
-	p.uri = direct(s.uri, p.address)
-	close(p.open)
+	p := &Proxy{target: target, address: address(port), links: map[*link]struct{}{}, changed: make(chan struct{})}
+	p.Hang(false)
 	p.Restore(tb)
 	tb.Cleanup(func() {
 		p.Cut()
@@ -86,19 +93,15 @@ func (p *Proxy) Delay(d time.Duration) {
 }
 
 // Hang holds all traffic, with the connections open, until Hang(false).
-func (p *Proxy) Hang(on bool) {
+func (p *Proxy) Hang(on bool) { p.hold(func(string) bool { return on }) }
+
+// hold holds the traffic of those connections, from now on, and lets all others pass.
+func (p *Proxy) hold(held func(from string) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	select {
-	case <-p.open:
-		if on {
-			p.open = make(chan struct{})
-		}
-	default:
-		if !on {
-			close(p.open)
-		}
-	}
+	p.held = held
+	close(p.changed)
+	p.changed = make(chan struct{})
 }
 
 // Cut closes all connections and refuses new ones.
@@ -188,13 +191,20 @@ type link struct {
 	client, server net.Conn
 	closed         chan struct{}
 	close          func()
+	once           sync.Once
 	mu             sync.Mutex
+	from           string          // the port on which the member of a replica set listens that opened it; "": no member did
 	pending        map[uint32]bool // requests whose replies are dropped
 }
 
 var errDropped = errors.New("closed")
 
 func (l *link) request(m message) error {
+	l.once.Do(func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.from = m.sender()
+	})
 	if l.proxy.wantsDrop(m.command()) {
 		l.mu.Lock()
 		l.pending[m.id()] = true
@@ -230,14 +240,21 @@ func (l *link) wait(d time.Duration) bool {
 			return false
 		}
 	}
-	l.proxy.mu.Lock()
-	open := l.proxy.open
-	l.proxy.mu.Unlock()
-	select {
-	case <-open:
-		return true
-	case <-l.closed:
-		return false
+	l.mu.Lock()
+	from := l.from
+	l.mu.Unlock()
+	for {
+		l.proxy.mu.Lock()
+		held, changed := l.proxy.held(from), l.proxy.changed
+		l.proxy.mu.Unlock()
+		if !held {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-l.closed:
+			return false
+		}
 	}
 }
 
@@ -282,6 +299,18 @@ func (m message) command() string {
 	}
 	name, _, _ := bytes.Cut(m[body:], []byte{0})
 	return string(name)
+}
+
+// sender returns the port of the mongod that sent this, the first message of
+// its connection. Members with test commands name themselves in it.
+func (m message) sender() string {
+	const size = 4 // of the string's length
+	_, value, ok := bytes.Cut(m, []byte("\x02hostInfo\x00"))
+	if !ok || len(value) < size {
+		return ""
+	}
+	host, _, _ := bytes.Cut(value[size:], []byte{0})
+	return string(host[bytes.LastIndexByte(host, ':')+1:])
 }
 
 // primary returns the address of the server that takes writes.

@@ -19,6 +19,7 @@ type runner interface {
 // An instance is one mongod that a runner started.
 type instance interface {
 	stop(ctx context.Context) error  // shuts it down; the data stay
+	kill(ctx context.Context) error  // ends it at once; the data stay
 	start(ctx context.Context) error // starts it again: same port, same data
 	freeze() error                   // it answers nothing, and its connections stay open
 	thaw() error
@@ -35,6 +36,7 @@ type spec struct {
 	peer  instance // the first member of the same replica set
 	ports []int    // of all its members; on the first only
 	plain bool     // with the defaults of mongod, not those that suit tests
+	host  bool     // a container is in the network of the machine
 }
 
 // command is mongod's command line, for an address to listen on and a folder

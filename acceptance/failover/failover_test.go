@@ -1,0 +1,241 @@
+package failover
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mongostore/mongostore/acceptance/scenario"
+	"github.com/mongostore/mongostore/internal/mongotest"
+)
+
+// world is what the browsers share.
+type world struct {
+	row       *scenario.Scenario
+	set       *mongotest.Set
+	addresses []string
+	site      *url.URL
+	transport *http.Transport
+
+	// divided is when the last time ended, or will, that two members could take
+	// themselves for the primary: an answer to a request that began before that
+	// may be from one that was deposed.
+	divided                             atomic.Int64
+	errors, stale, acknowledged, tried  atomic.Int64
+	mu                                  sync.Mutex
+	longest                             time.Duration
+	slowestElection, slowestApp, outage time.Duration
+}
+
+func TestFailover(t *testing.T) {
+	set := mongotest.PrivateReplicaSet(t)
+	addresses := startApps(t, set.URI("failover"))
+	site, err := url.Parse(addresses[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{
+		row: scenario.New(t, "failover of a replica set", "32 browsers, 3 app processes"),
+		set: set, addresses: addresses, site: site,
+		transport: &http.Transport{MaxIdleConnsPerHost: 2 * browsers},
+	}
+	all := make([]*browser, browsers)
+	ctx, cancel := context.WithCancel(t.Context())
+	var working sync.WaitGroup
+	for i := range all {
+		all[i] = newBrowser(w, i)
+		working.Go(func() { all[i].work(ctx) })
+	}
+	w.inject(t)
+	cancel()
+	working.Wait()
+	w.verify(all)
+	w.report(t)
+}
+
+// verify asks every app, after all, for every session that lives, and tries
+// every cookie of one that does not.
+func (w *world) verify(all []*browser) {
+	var verifying sync.WaitGroup
+	for _, b := range all {
+		verifying.Go(func() {
+			for app := range apps {
+				if !b.in {
+					b.login()
+				}
+				if r := b.read(app); r.status != http.StatusOK {
+					w.row.Violation("app %d answers %d when all is well again", app, r.status)
+				}
+			}
+			for _, value := range b.ended {
+				b.tryEnded(value)
+			}
+		})
+	}
+	verifying.Wait()
+}
+
+func (w *world) report(t *testing.T) {
+	t.Helper()
+	if w.acknowledged.Load() == 0 || w.tried.Load() == 0 {
+		t.Error("no change was acknowledged, or no ended session tried: nothing was shown")
+	}
+	const ms = time.Millisecond
+	w.row.Note("errors seen by users %d", w.errors.Load())
+	w.row.Note("longest response %v", w.longest.Round(ms))
+	w.row.Note("slowest election %v after the fault", w.slowestElection.Round(ms))
+	w.row.Note("slowest app served %v after it", w.slowestApp.Round(ms))
+	w.row.Note("longest outage %v", w.outage.Round(ms))
+	w.row.Note("acknowledged changes %d", w.acknowledged.Load())
+	w.row.Note("ended cookies tried %d times", w.tried.Load())
+	w.row.Note("answers of a deposed primary %d", w.stale.Load())
+}
+
+// took notes how long an answer took.
+func (w *world) took(path string, r *response, d time.Duration) {
+	if d > timeout+margin {
+		w.row.Violation("%s at app %d took %v", path, r.app, d)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.longest = max(w.longest, d)
+}
+
+// fault is something that is done to the primary.
+type fault struct {
+	kind    string
+	divides bool // the old primary may take itself for one after the election
+	do      func(context.Context, *mongotest.Member) error
+	undo    func(context.Context, *mongotest.Member) error
+}
+
+func (w *world) faults() []fault {
+	start := func(ctx context.Context, m *mongotest.Member) error { return m.Start(ctx) }
+	thaw := func(_ context.Context, m *mongotest.Member) error { return m.Thaw() }
+	heal := func(context.Context, *mongotest.Member) error { w.set.Heal(); return nil }
+	return []fault{
+		{"primary killed", false, func(ctx context.Context, m *mongotest.Member) error { return m.Kill(ctx) }, start},
+		{"primary restarted", false, func(ctx context.Context, m *mongotest.Member) error { return m.Stop(ctx) }, start},
+		{"primary stepped down", false, func(ctx context.Context, m *mongotest.Member) error { return m.StepDown(ctx) }, heal},
+		{"primary frozen", true, func(_ context.Context, m *mongotest.Member) error { return m.Freeze() }, thaw},
+		{"primary cut off from the members", true, func(_ context.Context, m *mongotest.Member) error { w.set.CutOff(m, false); return nil }, heal},
+		{"primary cut off from members and apps", true, func(_ context.Context, m *mongotest.Member) error { w.set.CutOff(m, true); return nil }, heal},
+	}
+}
+
+// inject does one fault after the other, each kind once and then as long as
+// the test shall last.
+func (w *world) inject(t *testing.T) {
+	t.Helper()
+	end := time.Now().Add(length())
+	for first := true; first || time.Now().Before(end); first = false {
+		faults := w.faults()
+		rand.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] })
+		for _, f := range faults {
+			if !first && time.Now().After(end) {
+				return
+			}
+			w.round(t, f)
+		}
+	}
+}
+
+// calm is how long the browsers work in peace between two faults.
+const calm = time.Second
+
+// round does one fault, waits until the apps serve again, and undoes it.
+func (w *world) round(t *testing.T, f fault) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	old, err := w.set.Primary(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.row.Fault(f.kind)
+	if f.divides {
+		w.divided.Store(math.MaxInt64)
+	}
+	began, done := time.Now(), make(chan error, 1)
+	go func() { done <- f.do(ctx, old) }()
+	if _, err := w.set.Primary(ctx, old); err != nil {
+		t.Fatalf("%s: %v", f.kind, err)
+	}
+	elected := time.Now()
+	first, last := w.served(ctx)
+	w.note(t, f, elected.Sub(began), last.Sub(elected), first.Sub(began))
+	if err := <-done; err != nil {
+		t.Fatalf("%s: %v", f.kind, err)
+	}
+	if err := f.undo(ctx, old); err != nil {
+		t.Fatalf("%s, undone: %v", f.kind, err)
+	}
+	if err := w.set.Calm(ctx); err != nil {
+		t.Fatalf("%s, undone: %v", f.kind, err)
+	}
+	if f.divides {
+		w.divided.Store(time.Now().UnixNano())
+	}
+	<-time.After(calm)
+}
+
+func (w *world) note(t *testing.T, f fault, election, app, outage time.Duration) {
+	t.Helper()
+	if app > recovery {
+		w.row.Violation("%s: an app served no sooner than %v after the election", f.kind, app)
+	}
+	t.Logf("%s: a primary after %v, all apps served %v later", f.kind, election.Round(time.Millisecond), app.Round(time.Millisecond))
+	w.slowestElection, w.slowestApp, w.outage = max(w.slowestElection, election), max(w.slowestApp, app), max(w.outage, outage)
+}
+
+// served waits until each app has stored a session, and returns when the first
+// and the last one had.
+func (w *world) served(ctx context.Context) (first, last time.Time) {
+	times := make([]time.Time, apps)
+	var probing sync.WaitGroup
+	for app := range apps {
+		probing.Go(func() { times[app] = w.probe(ctx, app) })
+	}
+	probing.Wait()
+	first, last = times[0], times[0]
+	for _, at := range times {
+		if at.Before(first) {
+			first = at
+		}
+		if at.After(last) {
+			last = at
+		}
+	}
+	return first, last
+}
+
+// probe sends logins of new visitors, none of which waits for the one before,
+// and returns when the first was answered with success.
+func (w *world) probe(ctx context.Context, app int) time.Time {
+	served := make(chan time.Time, 1)
+	tick := time.NewTicker(pace)
+	defer tick.Stop()
+	for {
+		go func() {
+			if r := w.post(nil, app, "/"+majority+"/login", url.Values{"user": {"visitor"}}); r.status == http.StatusOK {
+				select {
+				case served <- time.Now():
+				default:
+				}
+			}
+		}()
+		select {
+		case at := <-served:
+			return at
+		case <-ctx.Done():
+			return time.Now()
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,183 @@
+package mongotest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+)
+
+// Set is a replica set of three members for one test, which may do to each
+// member what it likes. Members and clients reach a member through a proxy
+// only: its address is the proxy's.
+type Set struct {
+	Members []*Member
+}
+
+// Member is one mongod of a [Set].
+type Member struct {
+	instance instance
+	port     string // its own, behind the proxy
+	proxy    *Proxy
+	client   *mongo.Client // connected to it past the proxy
+}
+
+// PrivateReplicaSet returns a replica set for this test alone. It goes when the
+// test ends.
+func PrivateReplicaSet(tb testing.TB) *Set {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), startTimeout)
+	defer cancel()
+	r, err := begin(ctx)
+	if err != nil {
+		giveUp(tb, err)
+	}
+	s := &Set{}
+	for range 3 {
+		m, err := startMember(ctx, tb, r)
+		if err != nil {
+			giveUp(tb, err)
+		}
+		s.Members = append(s.Members, m)
+	}
+	if err := initiate(ctx, s.hosts(), s.URI("")); err != nil {
+		tb.Fatalf("mongotest: initiate the replica set: %v; the log of its first member ends:\n%s", err, s.Members[0].instance.log())
+	}
+	return s
+}
+
+func startMember(ctx context.Context, tb testing.TB, r runner) (*Member, error) {
+	tb.Helper()
+	i, uri, err := startOne(ctx, r, spec{args: []string{"--oplogSize", "64", "--replSet", setName}, host: true}, nil)
+	if err != nil {
+		return nil, err
+	}
+	tb.Cleanup(i.remove)
+	opts := options.Client().ApplyURI(uri).SetDirect(true).SetHeartbeatInterval(500 * time.Millisecond)
+	client, err := mongo.Connect(opts)
+	if err != nil {
+		return nil, err
+	}
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel() // as in remove
+		_ = client.Disconnect(ctx)
+	})
+	_, port, err := net.SplitHostPort(opts.Hosts[0])
+	return &Member{instance: i, port: port, proxy: newProxy(tb, opts.Hosts[0]), client: client}, err
+}
+
+// URI returns the connection string with a database in it, or none if that is "".
+func (s *Set) URI(database string) string {
+	return "mongodb://" + strings.Join(s.hosts(), ",") + "/" + database + "?replicaSet=" + setName
+}
+
+func (s *Set) hosts() (hosts []string) {
+	for _, m := range s.Members {
+		hosts = append(hosts, m.proxy.address)
+	}
+	return hosts
+}
+
+// Primary waits for a primary that is none of the others, and returns it. One
+// that was deposed and does not know it yet counts too.
+func (s *Set) Primary(ctx context.Context, others ...*Member) (primary *Member, err error) {
+	err = poll(ctx, func(ctx context.Context) error {
+		for _, m := range s.Members {
+			if !slices.Contains(others, m) && m.state(ctx) == statePrimary {
+				primary = m
+				return nil
+			}
+		}
+		return errors.New("mongotest: no primary")
+	})
+	return primary, err
+}
+
+// Calm waits until one member is the primary and all others follow it.
+func (s *Set) Calm(ctx context.Context) error {
+	return poll(ctx, func(ctx context.Context) error {
+		count := map[int]int{}
+		for _, m := range s.Members {
+			count[m.state(ctx)]++
+		}
+		if count[statePrimary] != 1 || count[stateSecondary] != len(s.Members)-1 {
+			return fmt.Errorf("mongotest: members by state: %v", count)
+		}
+		return nil
+	})
+}
+
+// The states of a member, as MongoDB numbers them.
+const (
+	statePrimary   = 1
+	stateSecondary = 2
+	stateUnknown   = 6
+)
+
+// state asks a member what it takes itself for.
+func (m *Member) state(ctx context.Context) int {
+	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	var status struct {
+		State int `bson:"myState"`
+	}
+	if m.client.Database("admin").RunCommand(ctx, bson.D{{Key: "replSetGetStatus", Value: 1}}).Decode(&status) != nil {
+		return stateUnknown
+	}
+	return status.State
+}
+
+// Kill ends a member at once, as by kill -9.
+func (m *Member) Kill(ctx context.Context) error { return m.instance.kill(ctx) }
+
+// Stop shuts a member down.
+func (m *Member) Stop(ctx context.Context) error { return m.instance.stop(ctx) }
+
+// Start starts a member again after Kill or Stop, and returns when it answers.
+func (m *Member) Start(ctx context.Context) error {
+	if err := m.instance.start(ctx); err != nil {
+		return err
+	}
+	return ready(ctx, "mongodb://"+m.proxy.target, m.instance)
+}
+
+// Freeze makes a member answer nothing, with its connections open, until Thaw.
+func (m *Member) Freeze() error { return m.instance.freeze() }
+
+// Thaw ends Freeze.
+func (m *Member) Thaw() error { return m.instance.thaw() }
+
+// StepDown makes a primary a secondary that is no candidate for some seconds.
+func (m *Member) StepDown(ctx context.Context) error {
+	return m.client.Database("admin").RunCommand(ctx, bson.D{{Key: "replSetStepDown", Value: 10}}).Err()
+}
+
+// CutOff holds all that passes between a member and the others in either
+// direction, as a network does that loses packets; with clients also what
+// passes between the member and these.
+func (s *Set) CutOff(cut *Member, clients bool) {
+	for _, m := range s.Members {
+		m.proxy.hold(func(from string) bool {
+			if m != cut {
+				return from == cut.port
+			}
+			return from != cut.port && (clients || from != "")
+		})
+	}
+}
+
+// Heal ends CutOff. What was held arrives.
+func (s *Set) Heal() {
+	for _, m := range s.Members {
+		m.proxy.Hang(false)
+	}
+}
