@@ -162,7 +162,7 @@ func everywhere(store *mongostore.Store, s *sessions.Session, r *http.Request) (
 	}
 	_, err := store.DestroyByUser(r.Context(), userOf(s))
 	s.Options.MaxAge = -1
-	return true, err
+	return err == nil, err
 }
 
 func loggedIn(s *sessions.Session) (bool, error) {

@@ -21,13 +21,12 @@ type browser struct {
 	cookie string // majority or weak
 	jar    *cookiejar.Jar
 
-	logins   int // counts the names that it has logged in by
-	in       bool
-	doubt    bool // the outcome of its last login or renewal is unknown
-	changes  int  // counts the changes that it has sent
-	ledger   ledger
-	ended    []string // cookies that must let nobody in
-	requests int
+	logins  int // counts the names that it has logged in by
+	in      bool
+	doubt   bool // the outcome of its last login or renewal is unknown
+	changes int  // counts the changes that it has sent
+	ledger  ledger
+	ended   []string // cookies that must let nobody in
 }
 
 func newBrowser(w *world, number int) *browser {

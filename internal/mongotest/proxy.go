@@ -29,6 +29,7 @@ type Proxy struct {
 	dropped  int
 	delay    time.Duration
 	held     func(from string) bool // whose traffic does not pass; see link.from
+	refuses  bool                   // those whose traffic does not pass get no new connection
 	changed  chan struct{}          // closed when held changes
 	work     sync.WaitGroup
 }
@@ -93,13 +94,14 @@ func (p *Proxy) Delay(d time.Duration) {
 }
 
 // Hang holds all traffic, with the connections open, until Hang(false).
-func (p *Proxy) Hang(on bool) { p.hold(func(string) bool { return on }) }
+func (p *Proxy) Hang(on bool) { p.hold(func(string) bool { return on }, false) }
 
-// hold holds the traffic of those connections, from now on, and lets all others pass.
-func (p *Proxy) hold(held func(from string) bool) {
+// hold holds the traffic of those connections, from now on, and lets all others
+// pass. It may also refuse new ones.
+func (p *Proxy) hold(held func(from string) bool, refuses bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.held = held
+	p.held, p.refuses = held, refuses
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
@@ -200,11 +202,11 @@ type link struct {
 var errDropped = errors.New("closed")
 
 func (l *link) request(m message) error {
-	l.once.Do(func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.from = m.sender()
-	})
+	refused := false
+	l.once.Do(func() { refused = !l.identify(m) })
+	if refused {
+		return errDropped
+	}
 	if l.proxy.wantsDrop(m.command()) {
 		l.mu.Lock()
 		l.pending[m.id()] = true
@@ -215,6 +217,17 @@ func (l *link) request(m message) error {
 	}
 	_, err := l.server.Write(m)
 	return err
+}
+
+// identify notes who sent the first message, and reports whether that may
+// connect.
+func (l *link) identify(m message) bool {
+	l.mu.Lock()
+	l.from = m.sender()
+	l.mu.Unlock()
+	l.proxy.mu.Lock()
+	defer l.proxy.mu.Unlock()
+	return !l.proxy.refuses || !l.proxy.held(l.from)
 }
 
 func (l *link) reply(m message) error {

@@ -56,7 +56,12 @@ func PrivateReplicaSet(tb testing.TB) *Set {
 
 func startMember(ctx context.Context, tb testing.TB, r runner) (*Member, error) {
 	tb.Helper()
-	i, uri, err := startOne(ctx, r, spec{args: []string{"--oplogSize", "64", "--replSet", setName}, host: true}, nil)
+	i, uri, err := startOne(ctx, r, spec{host: true, args: []string{
+		"--oplogSize", "64", "--replSet", setName,
+		// A member that follows a silent one turns to another within seconds.
+		"--setParameter", "oplogNetworkTimeoutBufferSeconds=1",
+		"--setParameter", "oplogFetcherSteadyStateMaxFetcherRestarts=0",
+	}}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -139,8 +144,17 @@ func (m *Member) state(ctx context.Context) int {
 // Kill ends a member at once, as by kill -9.
 func (m *Member) Kill(ctx context.Context) error { return m.instance.kill(ctx) }
 
-// Stop shuts a member down.
-func (m *Member) Stop(ctx context.Context) error { return m.instance.stop(ctx) }
+// Stop shuts a member down, sooner than a signal would: mongod lets clients go
+// on for 15 seconds then.
+func (m *Member) Stop(ctx context.Context) error {
+	err := m.client.Database("admin").RunCommand(ctx, bson.D{{Key: "shutdown", Value: 1}, {Key: "timeoutSecs", Value: 2}}).Err()
+	return poll(ctx, func(context.Context) error {
+		if m.instance.alive() {
+			return fmt.Errorf("mongotest: it goes on: %w", err)
+		}
+		return nil
+	})
+}
 
 // Start starts a member again after Kill or Stop, and returns when it answers.
 func (m *Member) Start(ctx context.Context) error {
@@ -162,8 +176,8 @@ func (m *Member) StepDown(ctx context.Context) error {
 }
 
 // CutOff holds all that passes between a member and the others in either
-// direction, as a network does that loses packets; with clients also what
-// passes between the member and these.
+// direction, as a network does that loses packets, and lets them open no new
+// connection; with clients also what passes between the member and these.
 func (s *Set) CutOff(cut *Member, clients bool) {
 	for _, m := range s.Members {
 		m.proxy.hold(func(from string) bool {
@@ -171,7 +185,7 @@ func (s *Set) CutOff(cut *Member, clients bool) {
 				return from == cut.port
 			}
 			return from != cut.port && (clients || from != "")
-		})
+		}, true)
 	}
 }
 
