@@ -19,6 +19,7 @@ import (
 	"github.com/gorilla/sessions"
 	"github.com/mongostore/mongostore"
 	"github.com/mongostore/mongostore/internal/mongotest"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
 // An app is this test binary run once more, with the URI in its environment. It
@@ -51,7 +52,7 @@ func serve(uri string) error {
 		defer cancel()
 		store, err := mongostore.Open(ctx, uri, &mongostore.Config{
 			Collection: name, Timeout: timeout,
-			UserID: func(s *sessions.Session) string { return userOf(s) },
+			UserID: userOf,
 		}, []byte("0123456789abcdef0123456789abcdef"))
 		if err != nil {
 			return err
@@ -77,7 +78,8 @@ func serve(uri string) error {
 	return nil
 }
 
-// handler acts on the session of a request and says whether to save it.
+// handler acts on the session of a request and says whether to save it, which
+// an error forbids.
 type handler func(store *mongostore.Store, s *sessions.Session, r *http.Request) (save bool, err error)
 
 func routes(router *mux.Router, store *mongostore.Store, name string) {
@@ -86,12 +88,12 @@ func routes(router *mux.Router, store *mongostore.Store, name string) {
 	} {
 		router.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			session, err := store.Get(r, name)
+			save := false
 			if err == nil || path == "/logout" { // which a load that failed does not keep from trying
-				err = nil
-				var save bool
-				if save, err = act(store, session, r); save {
-					err = errors.Join(err, session.Save(r, w))
-				}
+				save, err = act(store, session, r)
+			}
+			if save {
+				err = session.Save(r, w)
 			}
 			answer(w, session, err)
 		})
@@ -103,9 +105,17 @@ func userOf(s *sessions.Session) string {
 	return user
 }
 
+// written is the status of a change that the primary made, but for all one knows
+// no majority has.
+const written = http.StatusGatewayTimeout
+
 // answer writes the session, or why there is none.
 func answer(w http.ResponseWriter, s *sessions.Session, err error) {
+	var exception mongo.WriteException
 	switch {
+	case errors.As(err, &exception) && exception.WriteConcernError != nil:
+		http.Error(w, err.Error(), written)
+		return
 	case errors.Is(err, mongostore.ErrUnavailable), errors.Is(err, mongostore.ErrConflict):
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 )
@@ -98,6 +99,9 @@ func (b *browser) login() {
 		b.check(r)
 	}
 	if r.status != http.StatusOK {
+		if r.status != written && b.value(b.jar) != before {
+			b.row.Violation("%s: a login answered with %d changed the cookie", b.user(), r.status)
+		}
 		if r.status == http.StatusUnauthorized && !doubt {
 			b.suspectLogout(r)
 		}
@@ -151,10 +155,16 @@ func (b *browser) read(app int) *response {
 	return r
 }
 
-// logout takes the cookie away whatever comes of it.
+// logout takes the cookie away whatever comes of it. A change that is under way
+// meanwhile, in another tab, does not bring the session back.
 func (b *browser) logout() {
 	before := b.value(b.jar)
+	tab, _ := cookiejar.New(nil)
+	b.setValue(tab, before)
+	var changing sync.WaitGroup
+	changing.Go(func() { b.send(tab, b.anyApp(), "/set", "key", "late", "value", "late") })
 	r := b.send(b.jar, b.anyApp(), "/logout")
+	changing.Wait()
 	if b.value(b.jar) != "" {
 		b.row.Violation("%s: a logout answered with %d left the cookie", b.user(), r.status)
 	}
@@ -263,8 +273,8 @@ type response struct {
 // send posts a form, given as keys and values, to an app.
 func (b *browser) send(jar *cookiejar.Jar, app int, path string, form ...string) *response {
 	values := url.Values{}
-	for i := 0; i < len(form); i += 2 {
-		values.Set(form[i], form[i+1])
+	for pair := range slices.Chunk(form, 2) {
+		values.Set(pair[0], pair[1])
 	}
 	return b.post(jar, app, "/"+b.cookie+path, values)
 }
@@ -282,7 +292,7 @@ func (b *browser) value(jar *cookiejar.Jar) string {
 }
 
 func (b *browser) setValue(jar *cookiejar.Jar, value string) {
-	jar.SetCookies(b.site, []*http.Cookie{{Name: b.cookie, Value: value, Path: "/"}}) //nolint:gosec // to 127.0.0.1
+	jar.SetCookies(b.site, []*http.Cookie{{Name: b.cookie, Value: value, Path: "/"}})
 }
 
 // post is what browsers and probes have in common: it counts and measures.
@@ -306,7 +316,7 @@ func (w *world) post(jar *cookiejar.Jar, app int, path string, form url.Values) 
 		w.row.Violation("app %d does not answer: %v", app, err)
 	case r.status == http.StatusOK:
 		err = json.Unmarshal(body, &r.page)
-	case r.status == http.StatusServiceUnavailable:
+	case r.status == http.StatusServiceUnavailable, r.status == written:
 		w.errors.Add(1)
 	case r.status != http.StatusUnauthorized:
 		err = fmt.Errorf("status %d: %s", r.status, body)

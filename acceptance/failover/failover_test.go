@@ -136,7 +136,7 @@ func (w *world) inject(t *testing.T) {
 	end := time.Now().Add(length())
 	for first := true; first || time.Now().Before(end); first = false {
 		faults := w.faults()
-		rand.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] })
+		rand.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] }) //nolint:gosec // no secret
 		for _, f := range faults {
 			if !first && time.Now().After(end) {
 				return

@@ -71,13 +71,17 @@ func startMember(ctx context.Context, tb testing.TB, r runner) (*Member, error) 
 	if err != nil {
 		return nil, err
 	}
-	tb.Cleanup(func() {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel() // as in remove
-		_ = client.Disconnect(ctx)
-	})
+	tb.Cleanup(func() { _ = client.Disconnect(canceled(ctx)) })
 	_, port, err := net.SplitHostPort(opts.Hosts[0])
-	return &Member{instance: i, port: port, proxy: newProxy(tb, opts.Hosts[0]), client: client}, err
+	return &Member{instance: i, port: port, proxy: newProxy(tb, opts.Hosts[0]), client: client}, err //nolint:contextcheck // the proxy's is tb's
+}
+
+// canceled returns the context to disconnect by from a server that is about to
+// go, which need not be told that sessions end.
+func canceled(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
+	return ctx
 }
 
 // URI returns the connection string with a database in it, or none if that is "".
