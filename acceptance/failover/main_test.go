@@ -4,8 +4,8 @@
 // Each round does one thing to the primary: it is killed (kill -9), shut down,
 // asked to step down, frozen (SIGSTOP), cut off from the other members, or cut
 // off from members and apps. A cut loses all that passes, in both directions,
-// without closing a connection; what was lost arrives when it is healed, as TCP
-// sends it again. A primary that is cut off from the members alone goes on for
+// without closing a connection, and no new one can be opened; what was lost
+// arrives when it is healed, as TCP sends it again. A primary that is cut off from the members alone goes on for
 // some seconds as one, and the apps talk to it.
 //
 // What is promised, and checked here, of a server whose default write concern is
@@ -57,7 +57,7 @@ const (
 	browsers = 32
 	timeout  = 5 * time.Second // Config.Timeout of the apps
 	// margin is what an answer may take beyond Timeout, on a machine that is busy.
-	margin = 4 * time.Second
+	margin = 5 * time.Second
 	// recovery is what an app may take to serve again after an election.
 	recovery = 10 * time.Second
 )

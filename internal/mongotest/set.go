@@ -169,10 +169,17 @@ func (m *Member) Start(ctx context.Context) error {
 }
 
 // Freeze makes a member answer nothing, with its connections open, until Thaw.
-func (m *Member) Freeze() error { return m.instance.freeze() }
+// As with a machine that hangs, nobody can open a new one.
+func (m *Member) Freeze() error {
+	m.proxy.hold(func(string) bool { return true }, true)
+	return m.instance.freeze()
+}
 
 // Thaw ends Freeze.
-func (m *Member) Thaw() error { return m.instance.thaw() }
+func (m *Member) Thaw() error {
+	m.proxy.Hang(false)
+	return m.instance.thaw()
+}
 
 // StepDown makes a primary a secondary that is no candidate for some seconds.
 func (m *Member) StepDown(ctx context.Context) error {
