@@ -363,8 +363,21 @@ func (sv *saving) settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = sv.adopt(rec)
-	return err
+	adopted, err := sv.adopt(rec)
+	if !adopted || err != nil {
+		return err
+	}
+	return sv.confirm(ctx)
+}
+
+// confirm has what an earlier attempt wrote acknowledged as a write is. That a read found it says nothing of a
+// majority: a primary that is cut off shows what a failover undoes. If the record has changed meanwhile, the
+// write that follows finds out.
+func (sv *saving) confirm(ctx context.Context) error {
+	_, err := sv.twice(func() (bool, error) {
+		return sv.backend.update(ctx, sv.target.guard(sv.now()), &sv.target.record, editing)
+	})
+	return unavailable(err)
 }
 
 // refresh reads the record again after another request was there first, and merges what it changed.
