@@ -156,7 +156,7 @@ func (d defect) tryOut(ctx context.Context, dir string) (found caught, err error
 			return caught{}, err
 		}
 		originals[file] = string(original)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil { //nolint:gosec // in the copy
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			return caught{}, err
 		}
 	}
