@@ -1,6 +1,7 @@
 package failover
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -40,7 +41,9 @@ func TestR13AWriteWithoutMajorityIsNotTakenForOneWhenItIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	set.Heal()
-	if err := set.Calm(t.Context()); err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := set.Calm(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if saved != nil {
