@@ -29,7 +29,7 @@ func Chi(store *mongostore.Store) http.Handler {
 		router.Use(store.KeepAlive("sid"), available(store))
 		router.Get("/", func(w http.ResponseWriter, r *http.Request) {
 			session, _ := store.Get(r, "sid")
-			fmt.Fprintf(w, "user %v, basket %v\n", session.Values["user"], session.Values["basket"])
+			_, _ = fmt.Fprintf(w, "user %v, basket %v\n", session.Values["user"], session.Values["basket"])
 		})
 		router.Post("/basket/{item}", func(w http.ResponseWriter, r *http.Request) {
 			session, _ := store.Get(r, "sid")
@@ -43,7 +43,7 @@ func Chi(store *mongostore.Store) http.Handler {
 			save(w, r, session)
 		})
 		router.With(loggedIn(store)).Get("/account", func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprintln(w, "your account")
+			_, _ = fmt.Fprintln(w, "your account")
 		})
 	})
 	return router

@@ -15,7 +15,7 @@ var form = template.Must(template.New("form").Parse(`<form method="post" action=
 func CSRF(site http.Handler, key []byte) http.Handler {
 	pages := http.NewServeMux()
 	pages.Handle("/", site) // with KeepAlive in it: what is refused reaches no session
-	pages.HandleFunc("GET /form", func(w http.ResponseWriter, r *http.Request) {
+	pages.HandleFunc("GET /account/form", func(w http.ResponseWriter, r *http.Request) {
 		_ = form.Execute(w, csrf.TemplateField(r))
 	})
 	return csrf.Protect(key, csrf.Path("/"))(pages)

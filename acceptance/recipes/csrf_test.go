@@ -39,7 +39,7 @@ var tokenField = regexp.MustCompile(`name="gorilla\.csrf\.Token" value="([^"]+)"
 // token returns the token of the form.
 func (b *browser) token() string {
 	b.t.Helper()
-	found := tokenField.FindStringSubmatch(b.get("/form").text)
+	found := tokenField.FindStringSubmatch(b.get("/account/form").text)
 	if found == nil {
 		b.t.Fatal("the form has no token")
 	}

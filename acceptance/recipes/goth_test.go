@@ -3,6 +3,7 @@ package recipes
 import (
 	"crypto/rand"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -27,25 +28,41 @@ func (p wordy) BeginAuth(state string) (goth.Session, error) {
 	return session, err
 }
 
-// gothic has one store for all, so these are one test.
+// TestGothLogsInByAProvider is not parallel, as gothic has one store for all.
 func TestGothLogsInByAProvider(t *testing.T) {
 	goth.UseProviders(wordy{new(faux.Provider)})
 	coll := mongotest.Shared(t).Database(t).Collection("sessions")
-	store, begun := onMongoDB(t, coll, nil), onMongoDB(t, coll, &mongostore.Config{TTL: 10 * time.Minute})
+	store := onMongoDB(t, coll, nil)
+	t.Run("with a store of its own", func(t *testing.T) {
+		logInByProvider(t, store, onMongoDB(t, coll, &mongostore.Config{TTL: gothTTL}), gothTTL)
+	})
+	t.Run("with the same store", func(t *testing.T) {
+		logInByProvider(t, store, store, 14*24*time.Hour)
+	})
+	t.Run("while MongoDB is down", func(t *testing.T) {
+		store := down(t)
+		open(t, serve(t, Goth(store, store))).get("/auth/faux").is(http.StatusServiceUnavailable, "")
+	})
+}
+
+const gothTTL = 10 * time.Minute
+
+func logInByProvider(t *testing.T, store, begun *mongostore.Store, ttl time.Duration) {
+	t.Helper()
 	site := http.NewServeMux()
 	site.Handle("/", NetHTTP(store))
 	site.Handle("/auth/", Goth(store, begun))
 	server := serve(t, site)
 
-	ada := atProvider(t, open(t, server))
-	state := ada.begin("/auth/faux")
+	ada, stolen, eve := openAtProvider(t, server), openAtProvider(t, server), openAtProvider(t, server)
+	callback := "/auth/faux/callback?state=" + url.QueryEscape(ada.begin("/auth/faux"))
 	for record, err := range begun.All(t.Context()) {
-		if err != nil || record.Size < 8192 || time.Until(record.ExpiresAt) > 10*time.Minute {
+		if left := time.Until(record.ExpiresAt); err != nil || record.Size < 8192 || left > ttl || left < ttl-5*time.Minute {
 			t.Errorf("while the login is under way: %+v, error %v", record, err)
 		}
 	}
-	before := ada.cookies()
-	ada.get("/auth/faux/callback?state=" + url.QueryEscape(state)).is(http.StatusSeeOther, "")
+	stolen.Jar.SetCookies(stolen.url, ada.cookies())
+	ada.get(callback).is(http.StatusSeeOther, "")
 	ada.get("/").is(http.StatusOK, "user faux id, basket <nil>\n")
 	if cookies := ada.cookies(); len(cookies) != 1 || cookies[0].Name != "sid" {
 		t.Errorf("after the login the browser has %v", cookies)
@@ -53,25 +70,26 @@ func TestGothLogsInByAProvider(t *testing.T) {
 	if n, err := store.Count(t.Context()); n != 1 || err != nil {
 		t.Errorf("after the login there are %d sessions, error %v", n, err)
 	}
-	again := atProvider(t, open(t, server, before...))
-	again.get("/auth/faux/callback?state=" + url.QueryEscape(state)).is(http.StatusForbidden, "")
+	stolen.get(callback).is(http.StatusForbidden, "")
 
-	eve := atProvider(t, open(t, server))
 	eve.begin("/auth/faux")
-	eve.get("/auth/faux/callback?state=" + url.QueryEscape(state)).is(http.StatusForbidden, "")
+	eve.get(callback).is(http.StatusForbidden, "") // with Ada's state
 	eve.get("/").is(http.StatusOK, "user <nil>, basket <nil>\n")
 	eve.get("/auth/nowhere").is(http.StatusNotFound, "")
 
-	lost := down(t)
-	bob := open(t, serve(t, Goth(lost, lost)))
-	bob.get("/auth/faux").is(http.StatusServiceUnavailable, "")
+	ada.post("/logout").is(http.StatusSeeOther, "")
+	ada.get("/").is(http.StatusOK, "user <nil>, basket <nil>\n")
+	if n, err := store.Count(t.Context()); n != 0 || err != nil {
+		t.Errorf("after the logout there are %d sessions, error %v", n, err)
+	}
 }
 
-// traveller is a browser that does not follow redirects to the provider.
+// traveller is a browser that does not follow redirects, which lead to the provider.
 type traveller struct{ *browser }
 
-func atProvider(t *testing.T, b *browser) traveller {
+func openAtProvider(t *testing.T, server *httptest.Server) traveller {
 	t.Helper()
+	b := open(t, server)
 	b.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return traveller{b}
 }

@@ -27,7 +27,7 @@ func Mux(store *mongostore.Store) http.Handler {
 			http.Error(w, "please try again", http.StatusServiceUnavailable)
 			return
 		}
-		fmt.Fprintf(w, "user %v, basket %v\n", session.Values["user"], session.Values["basket"])
+		_, _ = fmt.Fprintf(w, "user %v, basket %v\n", session.Values["user"], session.Values["basket"])
 	}).Methods(http.MethodGet)
 	router.HandleFunc("/basket/{item}", func(w http.ResponseWriter, r *http.Request) {
 		session, _ := store.Get(r, "sid") // of an outage Save tells too

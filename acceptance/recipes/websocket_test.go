@@ -2,8 +2,10 @@ package recipes
 
 import (
 	"context"
+	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +16,23 @@ import (
 	"github.com/mongostore/mongostore/internal/mongotest"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
+
+func ExampleSockets() {
+	client, err := mongo.Connect(options.Client().ApplyURI("mongodb://localhost:27017"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	coll, key := client.Database("app").Collection("sessions"), []byte(os.Getenv("SESSION_KEY"))
+
+	sockets := &Sockets{Every: 30 * time.Second}
+	sockets.Store, err = mongostore.New(context.Background(), coll, &mongostore.Config{Observe: sockets.Observe}, key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	http.Handle("GET /socket", sockets)
+}
 
 // chat is a process of a site with websockets.
 type chat struct {
@@ -40,11 +58,11 @@ func startChat(t *testing.T, coll *mongo.Collection, every time.Duration) chat {
 // dial opens a websocket, which is closed with the test.
 func (b *browser) dial() *websocket.Conn {
 	b.t.Helper()
-	conn, response, err := websocket.Dial(b.t.Context(), b.url.String()+"/socket", &websocket.DialOptions{HTTPClient: b.Client})
+	//nolint:bodyclose // there is none
+	conn, _, err := websocket.Dial(b.t.Context(), b.url.String()+"/socket", &websocket.DialOptions{HTTPClient: b.Client})
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	_ = response.Body.Close()
 	b.t.Cleanup(func() { _ = conn.CloseNow() })
 	return conn
 }
@@ -136,6 +154,7 @@ func TestSocketsAreForThoseWhoAreLoggedIn(t *testing.T) {
 	ada.post("/basket/apple")
 	ada.get("/socket").is(http.StatusUnauthorized, "")
 	ada.post("/login", "user", "ada")
+	//nolint:bodyclose // there is none
 	_, response, err := websocket.Dial(t.Context(), here.URL+"/socket", &websocket.DialOptions{
 		HTTPClient: ada.Client, HTTPHeader: http.Header{"Origin": {"https://evil.example"}},
 	})
