@@ -33,12 +33,15 @@ import (
 var docFiles = []string{
 	"README.md", "CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md",
 	"bench/README.md",
-	"docs/architecture.md", "docs/connect-mongo.md", "docs/from-express.md", "docs/from-other-go-stores.md", "docs/from-soajs.md", "docs/moving.md", "docs/observe.md", "docs/operations.md", "docs/payloads.md", "docs/sessions.md",
+	"docs/architecture.md", "docs/connect-mongo.md", "docs/from-express.md", "docs/from-other-go-stores.md", "docs/from-soajs.md", "docs/moving.md", "docs/observe.md", "docs/operations.md", "docs/payloads.md", "docs/recipes.md", "docs/sessions.md",
 }
 
 // exampleFiles have the code of the documents. Those in acceptance are compiled there, with the stores of others.
 var exampleFiles = []string{
 	"example_test.go", "connectmongo/example_test.go", "legacy/example_test.go", "soajs/example_test.go", "acceptance/example_test.go",
+	"acceptance/recipes/nethttp.go", "acceptance/recipes/mux.go", "acceptance/recipes/chi.go", "acceptance/recipes/echo.go", "acceptance/recipes/gin.go",
+	"acceptance/recipes/goth.go", "acceptance/recipes/csrf.go", "acceptance/recipes/websocket.go", "acceptance/recipes/websocket_test.go",
+	"acceptance/recipes/testing_test.go",
 }
 
 func TestDocsAreAllHeldToTheCode(t *testing.T) {
