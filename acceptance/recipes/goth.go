@@ -21,7 +21,7 @@ func Goth(store, begun *mongostore.Store) http.Handler {
 		case err != nil:
 			http.NotFound(w, r) // there is no such provider
 		default:
-			http.Redirect(w, r, url, http.StatusTemporaryRedirect) //nolint:gosec // to the provider
+			http.Redirect(w, r, url, http.StatusTemporaryRedirect)
 		}
 	})
 	site.HandleFunc("GET /auth/{provider}/callback", func(w http.ResponseWriter, r *http.Request) {
