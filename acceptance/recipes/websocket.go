@@ -21,7 +21,7 @@ type Sockets struct {
 
 // Observe belongs in Config.Observe: what this process ends, ends its sockets at once.
 func (s *Sockets) Observe(_ context.Context, e mongostore.Event) {
-	if e.Op != mongostore.OpDestroy && e.Op != mongostore.OpRegenerate {
+	if e.Op != mongostore.OpRegenerate && (e.Op != mongostore.OpDestroy || e.Removed == 0) {
 		return
 	}
 	s.open.Range(func(wake, id any) bool {

@@ -146,6 +146,21 @@ func TestSocketsOutliveAnOutage(t *testing.T) {
 	}
 }
 
+func TestSocketsSleepWhenNobodyLogsOut(t *testing.T) {
+	t.Parallel()
+	sockets := new(Sockets)
+	wake := make(chan struct{}, 1)
+	sockets.open.Store(wake, "some")
+	site := serve(t, NetHTTP(inMemory(t, &mongostore.Config{Observe: sockets.Observe})))
+	open(t, site).post("/logout").is(http.StatusOK, "")
+	ada := open(t, site)
+	ada.post("/login", "user", "ada")
+	ada.post("/logout").is(http.StatusOK, "")
+	if len(wake) > 0 {
+		t.Error("logouts of others, and of nobody, wake a socket")
+	}
+}
+
 func TestSocketsAreForThoseWhoAreLoggedIn(t *testing.T) {
 	t.Parallel()
 	here := startChat(t, mongotest.Shared(t).Database(t).Collection("sessions"), time.Hour)
