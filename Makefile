@@ -52,6 +52,10 @@ acceptance: server ## histories, failovers, faults, attackers, load; print the t
 	(cd acceptance && $(GO) run ./cmd/scenarios $(MONGOSTORE_SCENARIOS)) || status=$$?; exit $$status
 acceptance: export MONGOSTORE_SCENARIOS := $(CURDIR)/.cache/scenarios
 
+acceptance-readme: ## write the README's table of scenarios from the last make acceptance
+	@cp .cache/scenarios acceptance/results/scenarios.json
+	@cd acceptance && $(GO) run ./cmd/scenarios -readme ../README.md results/scenarios.json
+
 # The packages of the Express side are of the versions in package-lock.json.
 acceptance-express: server express-packages ## one login for a real Express and a Go application; print the table of the cases
 	@rm -f .cache/express-table; status=0; \

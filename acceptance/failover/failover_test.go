@@ -13,6 +13,8 @@ import (
 
 	"github.com/mongostore/mongostore/acceptance/scenario"
 	"github.com/mongostore/mongostore/internal/mongotest"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
 // world is what the browsers share.
@@ -22,15 +24,18 @@ type world struct {
 	addresses []string
 	site      *url.URL
 	transport *http.Transport
+	probes    *mongo.Collection // of the bare driver
 
 	// divided is when the last time ended, or will, that two members could take
 	// themselves for the primary: an answer to a request that began before that
 	// may be from one that was deposed.
-	divided                             atomic.Int64
-	errors, stale, acknowledged, tried  atomic.Int64
-	mu                                  sync.Mutex
-	longest                             time.Duration
-	slowestElection, slowestApp, outage time.Duration
+	divided                            atomic.Int64
+	errors, stale, acknowledged, tried atomic.Int64
+	mu                                 sync.Mutex
+	longest                            time.Duration
+	slowestElection, slowestSet        time.Duration
+	slowestApp, outage                 time.Duration
+	revived                            int
 }
 
 func TestFailover(t *testing.T) {
@@ -43,7 +48,7 @@ func TestFailover(t *testing.T) {
 	w := &world{
 		row: scenario.New(t, "failover of a replica set", "32 browsers, 3 app processes"),
 		set: set, addresses: addresses, site: site,
-		transport: &http.Transport{MaxIdleConnsPerHost: 2 * browsers},
+		transport: &http.Transport{MaxIdleConnsPerHost: 2 * browsers}, probes: set.Collection(t, "failover", "probes"),
 	}
 	all := make([]*browser, browsers)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -90,11 +95,13 @@ func (w *world) report(t *testing.T) {
 	w.row.Note("errors seen by users %d", w.errors.Load())
 	w.row.Note("longest response %v", w.longest.Round(ms))
 	w.row.Note("slowest election %v after the fault", w.slowestElection.Round(ms))
-	w.row.Note("slowest app served %v after it", w.slowestApp.Round(ms))
+	w.row.Note("slowest write of the bare driver with majority %v after it", w.slowestSet.Round(ms))
+	w.row.Note("slowest app served %v after that", max(w.slowestApp, 0).Round(ms))
 	w.row.Note("longest outage %v", w.outage.Round(ms))
 	w.row.Note("acknowledged changes %d", w.acknowledged.Load())
 	w.row.Note("ended cookies tried %d times", w.tried.Load())
 	w.row.Note("answers of a deposed primary %d", w.stale.Load())
+	w.row.Note("members that hung and were started again %d", w.revived)
 }
 
 // took notes how long an answer took.
@@ -168,15 +175,17 @@ func (w *world) round(t *testing.T, f fault) {
 		t.Fatalf("%s: %v", f.kind, err)
 	}
 	elected := time.Now()
+	able := make(chan time.Time, 1)
+	go func() { able <- w.writes(ctx) }()
 	first, last := w.served(ctx)
-	w.note(t, f, elected.Sub(began), last.Sub(elected), first.Sub(began))
+	w.note(t, f, elected.Sub(began), (<-able).Sub(elected), last.Sub(elected), first.Sub(began))
 	if err := <-done; err != nil {
 		t.Fatalf("%s: %v", f.kind, err)
 	}
 	if err := f.undo(ctx, old); err != nil {
 		t.Fatalf("%s, undone: %v", f.kind, err)
 	}
-	if err := w.set.Calm(ctx); err != nil {
+	if err := w.settle(ctx); err != nil {
 		t.Fatalf("%s, undone: %v", f.kind, err)
 	}
 	if f.divides {
@@ -185,13 +194,44 @@ func (w *world) round(t *testing.T, f fault) {
 	<-time.After(calm)
 }
 
-func (w *world) note(t *testing.T, f fault, election, app, outage time.Duration) {
-	t.Helper()
-	if app > recovery {
-		w.row.Violation("%s: an app served no sooner than %v after the election", f.kind, app)
+// settle waits until the members are as they were. One that is cut off or frozen
+// can keep another waiting for minutes: that one is started again.
+func (w *world) settle(ctx context.Context) error {
+	patient, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if w.set.Calm(patient) == nil {
+		return nil
 	}
-	t.Logf("%s: a primary after %v, all apps served %v later", f.kind, election.Round(time.Millisecond), app.Round(time.Millisecond))
-	w.slowestElection, w.slowestApp, w.outage = max(w.slowestElection, election), max(w.slowestApp, app), max(w.outage, outage)
+	revived, err := w.set.Revive(ctx)
+	w.revived += revived
+	if err != nil {
+		return err
+	}
+	return w.set.Calm(ctx)
+}
+
+// note notes how long it took until there was a primary, and then until it took
+// writes with majority, and until all apps served.
+func (w *world) note(t *testing.T, f fault, election, set, app, outage time.Duration) {
+	t.Helper()
+	const ms = time.Millisecond
+	if app > set+recovery {
+		w.row.Violation("%s: the set took writes %v after the election, an app served no sooner than %v after it", f.kind, set, app)
+	}
+	t.Logf("%s: a primary after %v; %v later it took writes with majority, and %v later all apps served", f.kind, election.Round(ms), set.Round(ms), app.Round(ms))
+	w.slowestElection, w.slowestSet = max(w.slowestElection, election), max(w.slowestSet, set)
+	w.slowestApp, w.outage = max(w.slowestApp, app-set), max(w.outage, outage)
+}
+
+// writes returns when the bare driver could write with majority: a follower of a
+// member that hangs may not notice that for half a minute, and nobody can until then.
+func (w *world) writes(ctx context.Context) time.Time {
+	return w.soonest(ctx, func(ctx context.Context) bool {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		_, err := w.probes.InsertOne(ctx, bson.D{})
+		return err == nil
+	})
 }
 
 // served waits until each app has stored a session, and returns when the first
@@ -215,23 +255,31 @@ func (w *world) served(ctx context.Context) (first, last time.Time) {
 	return first, last
 }
 
-// probe sends logins of new visitors, none of which waits for the one before,
-// and returns when the first was answered with success.
+// probe sends logins of new visitors and returns when the first was answered
+// with success.
 func (w *world) probe(ctx context.Context, app int) time.Time {
-	served := make(chan time.Time, 1)
+	return w.soonest(ctx, func(context.Context) bool {
+		return w.post(nil, app, "/"+majority+"/login", url.Values{"user": {"visitor"}}).status == http.StatusOK
+	})
+}
+
+// soonest tries something again and again, no try waiting for the one before,
+// and returns when one succeeded.
+func (w *world) soonest(ctx context.Context, try func(context.Context) bool) time.Time {
+	succeeded := make(chan time.Time, 1)
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for {
 		go func() {
-			if r := w.post(nil, app, "/"+majority+"/login", url.Values{"user": {"visitor"}}); r.status == http.StatusOK {
+			if try(ctx) {
 				select {
-				case served <- time.Now():
+				case succeeded <- time.Now():
 				default:
 				}
 			}
 		}()
 		select {
-		case at := <-served:
+		case at := <-succeeded:
 			return at
 		case <-ctx.Done():
 			return time.Now()

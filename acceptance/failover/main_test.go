@@ -58,7 +58,8 @@ const (
 	timeout  = 5 * time.Second // Config.Timeout of the apps
 	// margin is what an answer may take beyond Timeout, on a machine that is busy.
 	margin = 5 * time.Second
-	// recovery is what an app may take to serve again after an election.
+	// recovery is what an app may take to serve again after the bare driver can
+	// write with majority.
 	recovery = 10 * time.Second
 )
 

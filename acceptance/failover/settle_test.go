@@ -43,7 +43,7 @@ func TestR13AWriteWithoutMajorityIsNotTakenForOneWhenItIsFound(t *testing.T) {
 	set.Heal()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if err := set.Calm(ctx); err != nil {
+	if err := old.Deposed(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if saved != nil {

@@ -17,7 +17,7 @@ import (
 )
 
 // steadyTime is how long TestSteady takes: go test ./load -run Steady -steady 10m.
-var steadyTime = flag.Duration("steady", 0, "how long TestSteady takes (default 90s, and 30m with MONGOSTORE_LONG=1)")
+var steadyTime = flag.Duration("steady", 0, "how long TestSteady takes (default 2m, and 30m with MONGOSTORE_LONG=1)")
 
 const (
 	steadyVisitors = 16
@@ -27,7 +27,7 @@ const (
 // TestSteady keeps one process at full speed with requests of every kind, and
 // sees that it holds no more at the end than it did early on.
 func TestSteady(t *testing.T) {
-	duration := 90 * time.Second
+	duration := 2 * time.Minute
 	switch {
 	case *steadyTime > 0:
 		duration = *steadyTime

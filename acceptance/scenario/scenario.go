@@ -147,18 +147,21 @@ func Read(in io.Reader) ([]Row, error) {
 	}
 }
 
-// Table returns the rows in Markdown.
+// Table returns the rows in Markdown, and below them what was measured.
 func Table(rows []Row) string {
-	var b strings.Builder
-	b.WriteString("| scenario | load | faults injected | requests | violations | measured |\n|---|---|---|--:|--:|---|\n")
+	var table, notes strings.Builder
+	table.WriteString("| scenario | load | faults injected | requests | violations |\n|---|---|---|--:|--:|\n")
 	for _, r := range rows {
 		violations := fmt.Sprint(r.Violations)
 		if r.Incomplete {
 			violations = "not completed"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %d | %s | %s |\n", r.Scenario, r.Load, r.faults(), r.Requests, violations, strings.Join(r.Notes, "; "))
+		fmt.Fprintf(&table, "| %s | %s | %s | %d | %s |\n", r.Scenario, r.Load, r.faults(), r.Requests, violations)
+		if len(r.Notes) > 0 {
+			fmt.Fprintf(&notes, "- %s: %s\n", r.Scenario, strings.Join(r.Notes, "; "))
+		}
 	}
-	return b.String()
+	return table.String() + "\nMeasured in them:\n\n" + notes.String()
 }
 
 // Verdict returns an error unless there are rows and all are without violations.

@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 )
 
 // Set is a replica set of three members for one test, which may do to each
@@ -89,6 +90,17 @@ func (s *Set) URI(database string) string {
 	return "mongodb://" + strings.Join(s.hosts(), ",") + "/" + database + "?replicaSet=" + setName
 }
 
+// Collection returns a collection of a client that writes with majority.
+func (s *Set) Collection(tb testing.TB, database, name string) *mongo.Collection {
+	tb.Helper()
+	client, err := mongo.Connect(options.Client().ApplyURI(s.URI(database)).SetWriteConcern(writeconcern.Majority()))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = client.Disconnect(canceled(tb.Context())) })
+	return client.Database(database).Collection(name)
+}
+
 func (s *Set) hosts() (hosts []string) {
 	for _, m := range s.Members {
 		hosts = append(hosts, m.proxy.address)
@@ -120,6 +132,31 @@ func (s *Set) Calm(ctx context.Context) error {
 		}
 		if count[statePrimary] != 1 || count[stateSecondary] != len(s.Members)-1 {
 			return fmt.Errorf("mongotest: members by state: %v", count)
+		}
+		return nil
+	})
+}
+
+// Revive kills and starts the members that neither lead nor follow, as an
+// operator does with one that hangs, and returns how many.
+func (s *Set) Revive(ctx context.Context) (revived int, err error) {
+	for _, m := range s.Members {
+		if state := m.state(ctx); state == statePrimary || state == stateSecondary {
+			continue
+		}
+		if err := errors.Join(m.Kill(ctx), m.Start(ctx)); err != nil {
+			return revived, err
+		}
+		revived++
+	}
+	return revived, nil
+}
+
+// Deposed waits until a member no longer takes itself for the primary.
+func (m *Member) Deposed(ctx context.Context) error {
+	return poll(ctx, func(ctx context.Context) error {
+		if m.state(ctx) == statePrimary {
+			return errors.New("mongotest: it takes itself for the primary")
 		}
 		return nil
 	})

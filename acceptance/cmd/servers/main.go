@@ -21,6 +21,8 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+
+	"github.com/mongostore/mongostore/acceptance/readme"
 )
 
 func main() {
@@ -39,16 +41,16 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	short := flags.Bool("short", false, "run a part of the suite")
 	save := flags.String("out", "", "put good results into this `file`, over those of the same set-ups")
 	from := flags.String("from", "results/servers.json", "the `file` that -readme is written from")
-	readme := flags.String("readme", "", "run nothing: write the section of this `README`")
+	path := flags.String("readme", "", "run nothing: write the section of this `README`")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *readme != "" {
+	if *path != "" {
 		r, err := load(*from)
 		if err != nil {
 			return err
 		}
-		return updateReadme(*readme, r)
+		return readme.Update(*path, "servers", r.section())
 	}
 	chosen, err := choose(*only)
 	if err != nil {

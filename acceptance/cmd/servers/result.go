@@ -4,10 +4,8 @@ import (
 	"bufio"
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -154,24 +152,4 @@ func (r *results) section() string {
 		text += "\nNot run: " + strings.Join(missing, ", ") + ".\n"
 	}
 	return text + "\n" + notTested + "\n"
-}
-
-const (
-	beginMark = "<!-- servers:begin -->"
-	endMark   = "<!-- servers:end -->"
-)
-
-// updateReadme writes the section of the README at path anew.
-func updateReadme(path string, r *results) error {
-	text, err := os.ReadFile(path) //nolint:gosec // a path its user chose
-	if err != nil {
-		return err
-	}
-	before, rest, begun := strings.Cut(string(text), beginMark)
-	_, after, ended := strings.Cut(rest, endMark)
-	if !begun || !ended {
-		return errors.New(path + " has no " + beginMark + " and " + endMark)
-	}
-	changed := before + beginMark + "\n" + r.section() + endMark + after
-	return os.WriteFile(path, []byte(changed), 0o644) //nolint:gosec // for everybody to read
 }

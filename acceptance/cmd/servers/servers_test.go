@@ -1,11 +1,12 @@
 package main
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/mongostore/mongostore/acceptance/readme"
 )
 
 // readFile returns a text.
@@ -24,7 +25,7 @@ func TestREADMEHasTheCommittedResult(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := beginMark + "\n" + r.section() + endMark; !strings.Contains(readFile(t, "../../../README.md"), want) {
+	if want := readme.Section("servers", r.section()); !strings.Contains(readFile(t, "../../../README.md"), want) {
 		t.Errorf("the README has not this section; make servers-readme writes it:\n%s", want)
 	}
 	for _, s := range r.Setups {
@@ -84,30 +85,5 @@ func TestASuiteThatRanElsewhereOrFailedIsAnError(t *testing.T) {
 		if err := chosen[0].verify(report, test.r); (err == nil) != test.ok {
 			t.Errorf("%s: %v", what, err)
 		}
-	}
-}
-
-func TestReadmeWithoutMarksIsAnError(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	readme, saved := filepath.Join(dir, "README.md"), filepath.Join(dir, "servers.json")
-	if err := os.WriteFile(readme, []byte("nothing"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := keep(saved, result{Key: "strict", Passed: 1}); err != nil {
-		t.Fatal(err)
-	}
-	args := []string{"-from", saved, "-readme", readme}
-	if err := command(t.Context(), args, io.Discard); err == nil {
-		t.Error("no error without marks")
-	}
-	if err := os.WriteFile(readme, []byte("a "+beginMark+" old "+endMark+" z"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := command(t.Context(), args, io.Discard); err != nil {
-		t.Fatal(err)
-	}
-	if got := readFile(t, readme); !strings.HasPrefix(got, "a "+beginMark+"\n") || strings.Contains(got, "old") || !strings.HasSuffix(got, endMark+" z") {
-		t.Errorf("the README became %q", got)
 	}
 }
