@@ -101,7 +101,7 @@ func (w *world) report(t *testing.T) {
 	w.row.Note("acknowledged changes %d", w.acknowledged.Load())
 	w.row.Note("ended cookies tried %d times", w.tried.Load())
 	w.row.Note("answers of a deposed primary %d", w.stale.Load())
-	w.row.Note("members that hung and were started again %d", w.revived)
+	w.row.Note("faults undone early, as the set itself took no writes, %d; members started again, as they hung, %d", w.stuck.Load(), w.revived)
 }
 
 // took notes how long an answer took.
@@ -153,13 +153,18 @@ func (w *world) inject(t *testing.T) {
 	}
 }
 
-// calm is how long the browsers work in peace between two faults.
-const calm = time.Second
+const (
+	// calm is how long the browsers work in peace between two faults.
+	calm = time.Second
+	// patience is how long a fault goes on if the set takes no writes after the
+	// election, since a member waits for one that is silent.
+	patience = 30 * time.Second
+)
 
 // round does one fault, waits until the apps serve again, and undoes it.
 func (w *world) round(t *testing.T, f fault) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	old, err := w.set.Primary(ctx)
 	if err != nil {
@@ -175,14 +180,17 @@ func (w *world) round(t *testing.T, f fault) {
 		t.Fatalf("%s: %v", f.kind, err)
 	}
 	elected := time.Now()
+	undo := sync.OnceValue(func() error { return f.undo(ctx, old) })
+	early := time.AfterFunc(patience, func() { w.stuck.Add(1); _ = undo() })
 	able := make(chan time.Time, 1)
 	go func() { able <- w.writes(ctx) }()
 	first, last := w.served(ctx)
+	early.Stop()
 	w.note(t, f, elected.Sub(began), (<-able).Sub(elected), last.Sub(elected), first.Sub(began))
 	if err := <-done; err != nil {
 		t.Fatalf("%s: %v", f.kind, err)
 	}
-	if err := f.undo(ctx, old); err != nil {
+	if err := undo(); err != nil {
 		t.Fatalf("%s, undone: %v", f.kind, err)
 	}
 	if err := w.settle(ctx); err != nil {
