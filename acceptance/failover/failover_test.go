@@ -29,13 +29,13 @@ type world struct {
 	// divided is when the last time ended, or will, that two members could take
 	// themselves for the primary: an answer to a request that began before that
 	// may be from one that was deposed.
-	divided                            atomic.Int64
-	errors, stale, acknowledged, tried atomic.Int64
-	mu                                 sync.Mutex
-	longest                            time.Duration
-	slowestElection, slowestSet        time.Duration
-	slowestApp, outage                 time.Duration
-	revived                            int
+	divided                                   atomic.Int64
+	errors, stale, acknowledged, tried, stuck atomic.Int64
+	mu                                        sync.Mutex
+	longest                                   time.Duration
+	slowestElection, slowestSet               time.Duration
+	slowestApp, outage                        time.Duration
+	revived                                   int
 }
 
 func TestFailover(t *testing.T) {
