@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"log/slog"
@@ -27,6 +28,8 @@ import (
 
 // client is connected to MONGODB_URI, or to an embedded FerretDB.
 var client *mongo.Client
+
+const testPassword = "a password for tests"
 
 var testKey = []byte("a key of thirty-two bytes, or so")
 
@@ -92,16 +95,6 @@ func TestSignInNeedsAName(t *testing.T) {
 	}
 }
 
-func TestCounterCounts(t *testing.T) {
-	t.Parallel()
-	v := newVisitor(t, startApp(t, newDatabase(t)))
-	v.signIn(t, "Ada").has(t, `<p class="number">0</p>`)
-	for range 3 {
-		v.post(t, "/count", nil)
-	}
-	v.get(t, "/").has(t, `<p class="number">3</p>`)
-}
-
 func TestNotesAreKeptAndRemoved(t *testing.T) {
 	t.Parallel()
 	v := newVisitor(t, startApp(t, newDatabase(t)))
@@ -120,7 +113,7 @@ func TestNotesAreLimitedInNumber(t *testing.T) {
 	for i := range maxNotes {
 		v.post(t, "/notes", url.Values{"note": {fmt.Sprint("note ", i)}})
 	}
-	v.get(t, "/").has(t, "note 49", "Fifty notes are enough").hasNot(t, "Write a note")
+	v.get(t, "/").has(t, "note 49", "Fifty notes are enough").hasNot(t, "New note")
 	v.post(t, "/notes", url.Values{"note": {"one more"}}).has(t, "Remove one first").hasNot(t, "one more")
 }
 
@@ -154,13 +147,13 @@ func TestRememberMeKeepsTheCookieFor30Days(t *testing.T) {
 	if got, want := v.setCookie(t).MaxAge, 30*24*60*60; got != want {
 		t.Errorf("Max-Age %d, want %d", got, want)
 	}
-	v.post(t, "/count", nil).has(t, "kept for 30 days", "in 30 days")
+	v.post(t, "/notes", url.Values{"note": {"milk"}}).has(t, "kept for 30 days", "in 30 days")
 }
 
 func TestWithoutRememberMeTheCookieGoesWithTheBrowser(t *testing.T) {
 	t.Parallel()
 	v := newVisitor(t, startApp(t, newDatabase(t)))
-	v.signIn(t, "Ada").has(t, "until the browser is closed", "in 14 days")
+	v.signIn(t, "Ada").has(t, "until the browser is closed", "in 24 hours")
 	c := v.setCookie(t)
 	if strings.Contains(c.Raw, "Max-Age") || strings.Contains(c.Raw, "Expires") {
 		t.Errorf("cookie %q has an age", c.Raw)
@@ -241,7 +234,7 @@ func TestOutageAnswers503AndSignsNobodyOut(t *testing.T) {
 	cookie := v.cookie(t)
 	stop()
 
-	for _, p := range []answer{v.get(t, "/"), v.post(t, "/count", nil), v.signIn(t, "Ada")} {
+	for _, p := range []answer{v.get(t, "/"), v.get(t, "/devices"), v.post(t, "/notes", url.Values{"note": {"milk"}}), v.signIn(t, "Ada")} {
 		p.has(t, "The database does not answer", "try again")
 		if p.status != http.StatusServiceUnavailable || p.header.Get("Retry-After") == "" {
 			t.Errorf("status %d, Retry-After %q", p.status, p.header.Get("Retry-After"))
@@ -254,7 +247,7 @@ func TestOutageAnswers503AndSignsNobodyOut(t *testing.T) {
 	db, _ = ownServer(t, dir)
 	back := newVisitor(t, startApp(t, db))
 	back.put(t, cookie.Value)
-	back.get(t, "/").has(t, "Hello, Ada", `<p class="number">0</p>`)
+	back.get(t, "/").has(t, "Hello, Ada").hasNot(t, "milk")
 }
 
 func TestSigningOutDuringAnOutageTakesTheCookieAway(t *testing.T) {
@@ -271,18 +264,17 @@ func TestSigningOutDuringAnOutageTakesTheCookieAway(t *testing.T) {
 
 func TestSessionEndedDuringARequestLeadsToSignIn(t *testing.T) {
 	t.Parallel()
-	store := newTestStore(t, newDatabase(t))
-	v := newVisitor(t, serveTLS(t, newApp(store, slog.New(slog.DiscardHandler))))
+	a := newTestApp(t, newDatabase(t))
+	v := newVisitor(t, serveTLS(t, a.handler()))
 	v.signIn(t, "Ada")
 
-	a := &app{store: store, log: slog.New(slog.DiscardHandler)}
 	slow := a.signedIn(func(w http.ResponseWriter, r *http.Request, session *sessions.Session) error {
-		if err := store.Destroy(r.Context(), session.ID); err != nil { // as signing out in another tab does
+		if err := a.store.Destroy(r.Context(), session.ID); err != nil { // as signing out in another tab does
 			return err
 		}
-		return a.count(w, r, session)
+		return a.addNote(w, r, session)
 	})
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/count", nil)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/notes?note=milk", nil)
 	r.AddCookie(v.cookie(t))
 	w := httptest.NewRecorder()
 	slow(w, r)
@@ -298,12 +290,21 @@ func TestFormsFromOtherSitesAreRefused(t *testing.T) {
 	t.Parallel()
 	v := newVisitor(t, startApp(t, newDatabase(t)))
 	v.signIn(t, "Ada")
-	p := v.send(t, http.MethodPost, "/count", nil, http.Header{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}})
-	p.has(t, "That came from another site")
-	if p.status != http.StatusForbidden {
-		t.Errorf("status %d, want 403", p.status)
+	note := url.Values{"note": {"planted"}}
+	for _, from := range []http.Header{
+		{"Sec-Fetch-Site": {"cross-site"}, "Origin": {"https://evil.example"}},
+		{"Sec-Fetch-Site": {"same-site"}, "Origin": {"https://other.example.com"}},
+		{"Origin": {"https://evil.example"}}, // a browser from before Sec-Fetch-Site
+		{"Origin": {"null"}},
+	} {
+		for _, path := range []string{"/notes", "/signin", "/signout", "/devices/end-others", "/operator/end"} {
+			p := v.send(t, http.MethodPost, path, note, from).has(t, "That came from another site")
+			if p.status != http.StatusForbidden {
+				t.Errorf("%s from %v: status %d, want 403", path, from, p.status)
+			}
+		}
 	}
-	v.get(t, "/").has(t, `<p class="number">0</p>`)
+	v.get(t, "/").has(t, "Hello, Ada").hasNot(t, "planted")
 }
 
 func TestPagesOfSignedInUsersAreNotCached(t *testing.T) {
@@ -321,7 +322,7 @@ func TestPagesOfSignedInUsersAreNotCached(t *testing.T) {
 func TestUnknownPagesAndMethodsHaveAPageOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	v := newVisitor(t, startApp(t, newDatabase(t)))
-	for path, want := range map[string]int{"/nope": 404, "/static/": 404, "/static/../home.html": 404, "/count": 405} {
+	for path, want := range map[string]int{"/nope": 404, "/static/": 404, "/static/../notes.html": 404, "/notes": 405} {
 		if got := v.get(t, path).status; got != want {
 			t.Errorf("%s: status %d, want %d", path, got, want)
 		}
@@ -356,9 +357,12 @@ func ownServer(t *testing.T, dir string) (db *mongo.Database, stop func()) {
 	return client.Database("outage"), server.Stop
 }
 
-func newTestStore(t *testing.T, db *mongo.Database) *mongostore.Store {
+func newTestApp(t *testing.T, db *mongo.Database) *app {
 	t.Helper()
-	store, err := newStore(t.Context(), db, testKey, mongostore.AutoRemoveInterval)
+	seen := newActivity()
+	config := storeConfig(seen)
+	config.AutoRemove = mongostore.AutoRemoveInterval
+	store, err := mongostore.New(t.Context(), db.Collection("sessions"), config, testKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -367,13 +371,14 @@ func newTestStore(t *testing.T, db *mongo.Database) *mongostore.Store {
 			t.Error(err)
 		}
 	})
-	return store
+	store.MaxAge(0)
+	return &app{store: store, log: slog.New(slog.DiscardHandler), activity: seen, operator: credentials{sha256.Sum256([]byte(testPassword))}}
 }
 
 // startApp serves the app over https.
 func startApp(t *testing.T, db *mongo.Database) *httptest.Server {
 	t.Helper()
-	return serveTLS(t, newApp(newTestStore(t, db), slog.New(slog.DiscardHandler)))
+	return serveTLS(t, newTestApp(t, db).handler())
 }
 
 func serveTLS(t *testing.T, handler http.Handler) *httptest.Server {

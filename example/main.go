@@ -1,6 +1,6 @@
 // Command example is a small web app whose sessions mongostore keeps in
-// MongoDB: sign in, count, take notes, sign out. It runs with nothing installed
-// but Go; see README.md.
+// MongoDB: notes, a cart, your devices, and a page for the operator. It runs
+// with nothing installed but Go; see README.md.
 package main
 
 import (
@@ -9,15 +9,18 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
+	"github.com/joho/godotenv"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -42,6 +45,10 @@ Flags:
                        docker    a container of MONGO_IMAGE (mongo:8.0), if
                                  Docker runs and has the image
                        embedded  FerretDB inside this process, on SQLite files
+  -ttl duration      how long a session lives without a visit, unless the
+                     visitor asked to be remembered (default %v)
+  -env file          variables to take from a file, if there is one; those of
+                     the environment come first (default .env)
   -insecure-cookies  leave Secure off the cookies, so that they travel over
                      plain http to hosts other than localhost (and in Safari,
                      to localhost too). Whoever can listen on the network can
@@ -53,12 +60,15 @@ Environment:
                      (default database %s)
   SESSION_KEY        key that signs the cookies, 32 bytes or more as hex or
                      base64 (default: a file in the data folder)
+  OPERATOR_PASSWORD  opens /operator, 12 characters or more (default: a new
+                     one at each start, which is printed)
 `
 
 // settings is what the command line says.
 type settings struct {
-	addr, data, server string
-	insecureCookies    bool
+	addr, data, server, env string
+	ttl                     time.Duration
+	insecureCookies         bool
 }
 
 // errUsage: the command line is wrong, and the user has been told so.
@@ -70,10 +80,12 @@ func parseFlags(arguments []string, stderr io.Writer) (settings, error) {
 	data := defaultData()
 	flags := flag.NewFlagSet("example", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.Usage = func() { _, _ = fmt.Fprintf(stderr, usage, addr, data, database.DefaultName) }
+	flags.Usage = func() { _, _ = fmt.Fprintf(stderr, usage, addr, data, defaultTTL, database.DefaultName) }
 	flags.StringVar(&s.addr, "addr", addr, "")
 	flags.StringVar(&s.data, "data", data, "")
 	flags.StringVar(&s.server, "server", database.Auto, "")
+	flags.StringVar(&s.env, "env", ".env", "")
+	flags.DurationVar(&s.ttl, "ttl", defaultTTL, "")
 	flags.BoolVar(&s.insecureCookies, "insecure-cookies", false, "")
 	if err := flags.Parse(arguments); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -99,6 +111,13 @@ func defaultData() string {
 	}
 	return filepath.Join(cache, "mongostore-demo")
 }
+
+// Lifetimes of sessions.
+const (
+	defaultTTL  = 24 * time.Hour
+	maxLifetime = 90 * 24 * time.Hour // also of a remembered one that is in use each day
+	touchAfter  = time.Minute         // how exact "last seen" is; more means fewer writes
+)
 
 // Bounds on starting and on stopping.
 const (
@@ -126,6 +145,13 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) (err
 	if err != nil {
 		return err
 	}
+	if err := godotenv.Load(s.env); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", s.env, err)
+	}
+	operator, password, err := loadPassword()
+	if err != nil {
+		return err
+	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
@@ -145,44 +171,62 @@ func run(ctx context.Context, arguments []string, stdout, stderr io.Writer) (err
 		return err
 	}
 	defer func() { err = errors.Join(err, within(ctx, disconnectTimeout, client.Disconnect)) }()
-	store, err := s.openStore(ctx, client, db)
+	seen := newActivity()
+	store, err := s.openStore(ctx, client, db, seen)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	defer alongside(ctx, func(ctx context.Context) { seen.run(ctx, store.Count) })()
 
-	announce(stdout, listener.Addr(), db, version)
-	return serve(ctx, listener, newApp(store, slog.New(slog.NewTextHandler(stderr, nil))))
+	announce(stdout, listener.Addr(), db, version, password)
+	a := &app{store: store, log: slog.New(slog.NewTextHandler(stderr, nil)), activity: seen, operator: operator}
+	return serve(ctx, listener, a.handler())
+}
+
+// alongside runs task until the function that it returns is called, which waits
+// for its end.
+func alongside(ctx context.Context, task func(context.Context)) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { task(ctx) })
+	return func() { cancel(); running.Wait() }
 }
 
 // openStore makes the store that the command line asks for.
-func (s settings) openStore(ctx context.Context, client *mongo.Client, db *database.Server) (*mongostore.Store, error) {
+func (s settings) openStore(ctx context.Context, client *mongo.Client, db *database.Server, seen *activity) (*mongostore.Store, error) {
 	key, err := loadKey(filepath.Join(s.data, "session.key"))
 	if err != nil {
 		return nil, err
 	}
-	remove := mongostore.AutoRemoveNative
+	config := storeConfig(seen)
+	config.TTL = s.ttl
 	if db.NoTTL {
-		remove = mongostore.AutoRemoveInterval
+		// It could be left out: the store notices a server without TTL indexes, and logs it.
+		config.AutoRemove = mongostore.AutoRemoveInterval
 	}
-	store, err := newStore(ctx, client.Database(db.Name), key, remove)
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	store, err := mongostore.New(ctx, client.Database(db.Name).Collection("sessions"), config, key)
 	if err != nil {
 		return nil, err
 	}
 	store.Options.Secure = !s.insecureCookies
+	store.MaxAge(0) // the cookie goes when the browser is closed; signIn sets another age for "remember me"
 	return store, nil
 }
 
-// newStore is all there is to set up. UserID fills the records' "user" field,
-// by which a user's sessions can be found and ended. AutoRemove could be left
-// out: the store notices a server without TTL indexes, and logs it.
-func newStore(ctx context.Context, db *mongo.Database, key []byte, remove mongostore.AutoRemove) (*mongostore.Store, error) {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	return mongostore.New(ctx, db.Collection("sessions"), &mongostore.Config{
-		UserID:     userName,
-		AutoRemove: remove,
-	}, key)
+// storeConfig is all there is to set up.
+func storeConfig(seen *activity) *mongostore.Config {
+	return &mongostore.Config{
+		TTL:         defaultTTL,
+		MaxLifetime: maxLifetime,
+		TouchAfter:  touchAfter,
+		SkipEmpty:   true,         // who only looks leaves no session behind
+		UserID:      userName,     // whose session it is: for ByUser and DestroyByUser
+		Labels:      labels,       // which browser
+		Observe:     seen.observe, // for the operator's page
+	}
 }
 
 // connect returns a client that has reached the server, and the server's version.
@@ -213,8 +257,12 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	return listener, err
 }
 
-func announce(w io.Writer, addr net.Addr, db *database.Server, version string) {
+func announce(w io.Writer, addr net.Addr, db *database.Server, version, password string) {
 	_, _ = fmt.Fprintf(w, "Open      %s\n", pageURL(addr))
+	if password == "" {
+		password = "as in OPERATOR_PASSWORD"
+	}
+	_, _ = fmt.Fprintf(w, "Operator  %s/operator, name %s, password %s\n", pageURL(addr), operatorName, password)
 	_, _ = fmt.Fprintf(w, "Sessions  %s (MongoDB %s), database %s\n", db.Kind, version, db.Name)
 	_, _ = fmt.Fprintf(w, "Data      %s\n", db.Data)
 	_, _ = fmt.Fprintln(w, "Stop      Ctrl-C")

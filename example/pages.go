@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/mongostore/mongostore"
+	"github.com/gorilla/sessions"
 )
 
 // files are the pages, and what they link to.
@@ -18,49 +18,28 @@ import (
 var files embed.FS
 
 // pages holds each page under its file's name, with the layout around it.
-var pages = parsePages("home.html", "signin.html", "problem.html")
+var pages = parsePages("notes.html", "shop.html", "devices.html", "signin.html", "operator.html", "problem.html")
 
-type homeView struct {
-	User       string
-	Flashes    []any
-	Count      int
-	Notes      []any // newest first
-	Full       bool  // no room for another note
-	MaxNote    int
-	Record     mongostore.Record
-	Remembered bool // the cookie outlives the browser
-}
+// problemFlash is the key of flashes that tell of a problem.
+const problemFlash = "_problem"
 
-type signInView struct {
-	Notice  notice
-	MaxName int
+// frame is what every page is given: what the layout needs, and the page's own.
+type frame struct {
+	User              string
+	Theme             string
+	Path              string // of this page, "" where the theme cannot be chosen
+	Cart              int
+	Operator          bool
+	Flashes, Problems []any
+	Page              any
 }
 
 type problemView struct {
 	Title, Text string
 }
 
-// notice tells visitors why they see the sign-in page. They have no session, so
-// no flash: the redirect names the notice.
-type notice struct {
-	Text string
-	Bad  bool
-	Flag string // of the command line, that helps
-}
-
-var notices = map[string]notice{
-	"signedout": {Text: "You are signed out."},
-	"ended":     {Text: "Your session has ended. Please sign in again.", Bad: true},
-	"name":      {Text: "Please enter a name of 1 to 40 characters.", Bad: true},
-	"cookie": {
-		Text: "Your browser did not keep the session cookie. It must allow cookies here, and take Secure ones over plain http: most do for localhost, Safari does not.",
-		Bad:  true,
-		Flag: "-insecure-cookies",
-	},
-}
-
 func parsePages(names ...string) map[string]*template.Template {
-	functions := template.FuncMap{"moment": moment, "until": until}
+	functions := template.FuncMap{"moment": moment, "stamp": stamp, "until": until, "money": money}
 	parsed := make(map[string]*template.Template)
 	for _, name := range names {
 		page := template.New("layout.html").Funcs(functions)
@@ -69,10 +48,30 @@ func parsePages(names ...string) map[string]*template.Template {
 	return parsed
 }
 
+// show answers with a page for the visitor, and the session's flashes in it.
+func (a *app) show(w http.ResponseWriter, r *http.Request, session *sessions.Session, name string, view any) error {
+	theme, _ := session.Values[themeKey].(string)
+	f := frame{
+		User:     userName(session),
+		Theme:    theme,
+		Path:     r.URL.Path,
+		Cart:     len(list(session, cartKey)),
+		Flashes:  session.Flashes(),
+		Problems: session.Flashes(problemFlash),
+		Page:     view,
+	}
+	if len(f.Flashes)+len(f.Problems) > 0 {
+		if err := session.Save(r, w); err != nil { // now they are shown once
+			return err
+		}
+	}
+	return a.render(w, http.StatusOK, name, f)
+}
+
 // render fills in the page before it answers, so that half a page is never sent.
-func (a *app) render(w http.ResponseWriter, status int, name string, view any) error {
+func (a *app) render(w http.ResponseWriter, status int, name string, f frame) error {
 	var body bytes.Buffer
-	if err := pages[name].Execute(&body, view); err != nil {
+	if err := pages[name].Execute(&body, f); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -87,14 +86,14 @@ func (a *app) render(w http.ResponseWriter, status int, name string, view any) e
 // problem answers with a page that says what is wrong and what to do.
 func (a *app) problem(status int, title, text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
-		if err := a.render(w, status, "problem.html", problemView{Title: title, Text: text}); err != nil {
+		if err := a.render(w, status, "problem.html", frame{Page: problemView{Title: title, Text: text}}); err != nil {
 			a.log.Error("problem page", "error", err)
 			http.Error(w, title, status)
 		}
 	}
 }
 
-// static serves the style sheet and the icon.
+// static serves the style sheet, the script and the pictures.
 func static() http.Handler {
 	inside, err := fs.Sub(files, "web")
 	if err != nil {
@@ -107,11 +106,13 @@ func static() http.Handler {
 	})
 }
 
-// headers forbids what the pages do not need: scripts, frames, other origins.
+// headers forbids what the pages do not need: scripts inside pages, frames,
+// other origins.
 func headers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; "+
+			"form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin")
 		next.ServeHTTP(w, r)
@@ -126,6 +127,10 @@ func noStore(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// stamp is a moment for machines; moment, for people, stands in the page until
+// app.js writes it in the visitor's time zone.
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 func moment(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 UTC") }
 
