@@ -1,9 +1,11 @@
 package main
 
 import (
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/gorilla/sessions"
 )
@@ -11,8 +13,9 @@ import (
 const (
 	// The cart is a list with an entry for each piece, not a number for each
 	// product: of two numbers that two tabs write at once only one can stay, of
-	// two entries both do.
-	cartKey = "cart" // []any of string, the IDs of products
+	// two entries both do. Equal entries that are added at once count as one, so
+	// each piece has a mark of its own.
+	cartKey = "cart" // []any of string: a product's ID, a space, the mark
 
 	maxCart = 100
 )
@@ -52,8 +55,8 @@ func (a *app) shopPage(w http.ResponseWriter, r *http.Request, session *sessions
 	cart := list(session, cartKey)
 	for _, p := range products {
 		line := cartLine{product: p}
-		for _, id := range cart {
-			if id == p.ID {
+		for _, entry := range cart {
+			if isPiece(entry, p.ID) {
 				line.Pieces++
 			}
 		}
@@ -76,7 +79,7 @@ func (a *app) addToCart(w http.ResponseWriter, r *http.Request, session *session
 	case len(cart) >= maxCart:
 		session.AddFlash("The cart is full.", problemFlash)
 	default:
-		session.Values[cartKey] = append(cart, any(products[at].ID))
+		session.Values[cartKey] = append(cart, any(products[at].ID+" "+rand.Text()))
 		session.AddFlash(products[at].Name + " is in your cart.")
 	}
 	return saveAndGo(w, r, session, "/shop")
@@ -85,7 +88,7 @@ func (a *app) addToCart(w http.ResponseWriter, r *http.Request, session *session
 // removeFromCart takes out one piece.
 func (a *app) removeFromCart(w http.ResponseWriter, r *http.Request, session *sessions.Session) error {
 	cart := list(session, cartKey)
-	if at := slices.Index(cart, any(r.FormValue("product"))); at >= 0 {
+	if at := slices.IndexFunc(cart, func(entry any) bool { return isPiece(entry, r.FormValue("product")) }); at >= 0 {
 		session.Values[cartKey] = slices.Delete(slices.Clone(cart), at, at+1)
 	}
 	return saveAndGo(w, r, session, "/shop")
@@ -97,6 +100,13 @@ func (a *app) order(w http.ResponseWriter, r *http.Request, session *sessions.Se
 		session.AddFlash("Thank you for your order. It is a demo: nothing will be sent, and nothing is to be paid.")
 	}
 	return saveAndGo(w, r, session, "/shop")
+}
+
+// isPiece tells whether an entry of the cart is a piece of the product.
+func isPiece(entry any, id string) bool {
+	text, _ := entry.(string)
+	product, _, _ := strings.Cut(text, " ")
+	return product == id
 }
 
 func money(cents int) string { return fmt.Sprintf("€%d.%02d", cents/100, cents%100) }

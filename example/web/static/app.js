@@ -26,7 +26,7 @@ const live = document.getElementById("live");
 
 async function refresh() {
   try {
-    const answer = await fetch(location.pathname, { cache: "no-store" });
+    const answer = await fetch(location.origin + location.pathname, { cache: "no-store" });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const news = page.getElementById("live");
     // Somebody who is reading a table with the keyboard is not disturbed.
