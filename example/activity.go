@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -117,11 +118,7 @@ func (a *activity) snapshot() (events []observed, totals map[mongostore.Op]total
 	defer a.mu.Unlock()
 	events = slices.Clone(a.events)
 	slices.Reverse(events)
-	totals = make(map[mongostore.Op]total, len(a.totals))
-	for op, count := range a.totals {
-		totals[op] = count
-	}
-	return events, totals, slices.Clone(a.samples)
+	return events, maps.Clone(a.totals), slices.Clone(a.samples)
 }
 
 // last keeps the n youngest entries.

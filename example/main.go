@@ -259,10 +259,11 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 
 func announce(w io.Writer, addr net.Addr, db *database.Server, version, password string) {
 	_, _ = fmt.Fprintf(w, "Open      %s\n", pageURL(addr))
-	if password == "" {
-		password = "as in OPERATOR_PASSWORD"
+	secret := "that of OPERATOR_PASSWORD"
+	if password != "" {
+		secret = password
 	}
-	_, _ = fmt.Fprintf(w, "Operator  %s/operator, name %s, password %s\n", pageURL(addr), operatorName, password)
+	_, _ = fmt.Fprintf(w, "Operator  %s/operator, name %s, password %s\n", pageURL(addr), operatorName, secret)
 	_, _ = fmt.Fprintf(w, "Sessions  %s (MongoDB %s), database %s\n", db.Kind, version, db.Name)
 	_, _ = fmt.Fprintf(w, "Data      %s\n", db.Data)
 	_, _ = fmt.Fprintln(w, "Stop      Ctrl-C")

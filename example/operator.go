@@ -15,7 +15,7 @@ import (
 const (
 	operatorName  = "operator"
 	minPassword   = 12
-	shownSessions = 50
+	shownSessions = 20
 	shownEvents   = 12
 )
 

@@ -16,14 +16,14 @@ const (
 
 // plot is a picture of samples over time, for the template plot.html.
 type plot struct {
-	Title, Now string // Now is the latest value in words
-	Summary    string // what the picture shows, for who does not see it
-	Max        int    // at the upper edge
-	From, To   time.Time
-	Line       string // points of an SVG polyline, "" for none
-	Area       string // the same, closed at the bottom
-	Bars       []bar
-	Legend     bool
+	Title, Note string
+	Summary     string // what the picture shows, for who does not see it
+	Max         int    // at the upper edge
+	From, To    time.Time
+	Line        string // points of an SVG polyline, "" for none
+	Area        string // the same, closed at the bottom
+	Bars        []bar
+	Legend      bool
 
 	slots, empty int // places for samples, and how many at the left have none
 }
@@ -59,15 +59,11 @@ func plotSessions(samples []sample) plot {
 		p.Line = strings.Join(points, " ")
 		p.Area = fmt.Sprintf("%s,%s %s %s,%s", number(first), number(plotHeight), p.Line, number(end), number(plotHeight))
 	}
-	switch {
-	case len(samples) == 0:
-		p.Now = "no sample yet"
-	case latest < 0:
-		p.Now = "the database does not answer"
-	default:
-		p.Now = fmt.Sprintf("%d now", latest)
+	p.Note = "last " + p.span()
+	p.Summary = fmt.Sprintf("Live sessions over the last %s: at most %d, %d at the end.", p.span(), most, max(latest, 0))
+	if latest < 0 && len(samples) > 0 {
+		p.Note = "the database does not answer"
 	}
-	p.Summary = fmt.Sprintf("Live sessions over the last %s: at most %d, %s.", p.span(), most, p.Now)
 	return p
 }
 
@@ -98,7 +94,7 @@ func plotOperations(samples []sample) plot {
 			})
 		}
 	}
-	p.Now = fmt.Sprintf("per %d seconds", int(sampleEvery.Seconds()))
+	p.Note = fmt.Sprintf("per %d seconds", int(sampleEvery.Seconds()))
 	p.Summary = fmt.Sprintf("Operations over the last %s: %d, at most %d in %d seconds.", p.span(), sum, most, int(sampleEvery.Seconds()))
 	return p
 }

@@ -39,7 +39,7 @@ func startBrowser(t *testing.T, profile, userAgent, base string) *browser {
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
-	return &browser{ctx: ctx, first: openTab(t, ctx, base)}
+	return &browser{ctx: ctx, first: openTab(ctx, t, base)}
 }
 
 // close ends the browser as its user would, so that it saves its cookies.
@@ -57,12 +57,12 @@ func (b *browser) newTab(t *testing.T) *tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(b.ctx)
 	t.Cleanup(cancel)
-	return openTab(t, ctx, b.first.base)
+	return openTab(ctx, t, b.first.base)
 }
 
 // openTab does nothing in the tab yet. It must be the first use of ctx, and ctx
 // without a deadline: the tab, and a browser that it starts, would end with it.
-func openTab(t *testing.T, ctx context.Context, base string) *tab {
+func openTab(ctx context.Context, t *testing.T, base string) *tab {
 	t.Helper()
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)

@@ -172,19 +172,18 @@ func (w *walk) cartBeforeSignIn(t *testing.T) {
 // otherSite sends forms from a page of http://127.0.0.1, which to a browser is
 // another site than http://localhost.
 func (w *walk) otherSite(t *testing.T) {
-	elsewhere := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		out.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = fmt.Fprintf(out, `<form method="post" action="%s%s"><input name="note" value="planted"><button>Win</button></form>`,
-			w.demo.url, r.URL.Path) //nolint:gosec // G705: the path is this test's
-	}))
-	defer elsewhere.Close()
 	p := w.ada.newTab(t)
 	for _, path := range []string{"/notes", "/signout", "/devices/end-others"} {
-		p.load(t, chromedp.Navigate(elsewhere.URL+path))
+		elsewhere := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) {
+			out.Header().Set("Content-Type", "text/html; charset=utf-8")
+			_, _ = fmt.Fprintf(out, `<form method="post" action="%s%s"><input name="note" value="planted"><button>Win</button></form>`, w.demo.url, path)
+		}))
+		p.load(t, chromedp.Navigate(elsewhere.URL))
 		if status := p.click(t, "button"); status != http.StatusForbidden {
 			t.Errorf("%s: status %d, want 403", path, status)
 		}
 		p.sees(t, "That came from another site")
+		elsewhere.Close()
 	}
 	p.open(t, "/")
 	p.sees(t, "Hello, Ada")
