@@ -133,8 +133,18 @@ bench-soak: server ## the store alone, under full load for SOAK (default 10m), i
 bench-readme: ## write the README's section on speed from bench/results
 	@cd bench && $(GO) run . -readme ../README.md
 
-demo: ## run the example application
-	@cd example && $(GO) run .
+demo: ## run the example application; .env.example has its settings
+	@cd example && $(GO) run . -env ../.env
+
+# Not on MONGODB_URI: two tabs are made to write at once by fail points.
+e2e: export MONGODB_URI =
+e2e: server e2e-packages ## walk through the example with Chromium, with pictures in .cache/screenshots
+	@$(call reported,cd example && MONGOSTORE_E2E=1 $(GO) test -count=1 ./e2e)
+
+e2e-packages:
+	@cd example/e2e; command -v npm >/dev/null || { echo "without npm, axe-core does not check accessibility"; exit 0; }; \
+		cmp -s package-lock.json node_modules/.installed || \
+		{ npm ci --no-progress --no-audit --no-fund && cp package-lock.json node_modules/.installed; }
 
 check: fmt-check lint vet cover allocs docs test-modules ## all that must pass before a commit
 
@@ -142,6 +152,6 @@ server:
 	@scripts/server
 
 clean: ## remove what the other targets left
-	@rm -rf .cache coverage.all coverage.out acceptance/express/node_modules
+	@rm -rf .cache coverage.all coverage.out acceptance/express/node_modules example/e2e/node_modules
 
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile)

@@ -392,6 +392,8 @@ func serveTLS(t *testing.T, handler http.Handler) *httptest.Server {
 type visitor struct {
 	client  *http.Client
 	base    *url.URL
+	agent   string        // the browser's name
+	login   *url.Userinfo // for the operator's page
 	mu      sync.Mutex
 	cookies []*http.Cookie // as they were set, in order
 }
@@ -459,6 +461,11 @@ func (v *visitor) send(t *testing.T, method, path string, form url.Values, heade
 	}
 	maps.Copy(r.Header, header)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("User-Agent", v.agent)
+	if v.login != nil {
+		password, _ := v.login.Password()
+		r.SetBasicAuth(v.login.Username(), password)
+	}
 	response, err := v.client.Do(r)
 	if err != nil {
 		t.Error(err) // not Fatal: some tests have many goroutines

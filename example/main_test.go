@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -23,7 +24,7 @@ func TestRunServesUntilItIsStopped(t *testing.T) {
 		stdout := &buffer{}
 		done := make(chan error, 1)
 		go func() {
-			done <- run(ctx, []string{"-addr", "127.0.0.1:0", "-data", dir, "-server", "embedded"}, stdout, io.Discard)
+			done <- run(ctx, []string{"-addr", "127.0.0.1:0", "-data", dir, "-server", "embedded", "-env", os.DevNull}, stdout, io.Discard)
 		}()
 		base := stdout.waitFor(t, regexp.MustCompile(`Open +http://localhost(:\d+)`), done)
 		stdout.waitFor(t, regexp.MustCompile(`(embedded FerretDB)[^\n]*\nData`), done)
@@ -45,7 +46,7 @@ func TestPortInUseIsSaid(t *testing.T) {
 	}
 	defer func() { _ = taken.Close() }()
 	addr := taken.Addr().String()
-	err = run(t.Context(), []string{"-addr", addr, "-data", t.TempDir()}, io.Discard, io.Discard)
+	err = run(t.Context(), []string{"-addr", addr, "-data", t.TempDir(), "-env", os.DevNull}, io.Discard, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), addr+" is in use") || !strings.Contains(err.Error(), "-addr") {
 		t.Errorf("got %v", err)
 	}
@@ -53,7 +54,7 @@ func TestPortInUseIsSaid(t *testing.T) {
 
 func TestUnreachableServerIsSaid(t *testing.T) {
 	t.Setenv("MONGODB_URI", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200")
-	err := run(t.Context(), []string{"-addr", "127.0.0.1:0", "-data", t.TempDir()}, io.Discard, io.Discard)
+	err := run(t.Context(), []string{"-addr", "127.0.0.1:0", "-data", t.TempDir(), "-env", os.DevNull}, io.Discard, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("got %v", err)
 	}
@@ -65,7 +66,7 @@ func TestUsage(t *testing.T) {
 	if err := run(t.Context(), []string{"-h"}, io.Discard, &text); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("-h: %v", err)
 	}
-	for _, flag := range []string{"-addr", "-data", "-server", "-insecure-cookies", "MONGODB_URI", "SESSION_KEY"} {
+	for _, flag := range []string{"-addr", "-data", "-server", "-ttl", "-env", "-insecure-cookies", "MONGODB_URI", "SESSION_KEY", "OPERATOR_PASSWORD"} {
 		if !strings.Contains(text.String(), flag) {
 			t.Errorf("usage lacks %s", flag)
 		}
