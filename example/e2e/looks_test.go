@@ -7,7 +7,9 @@ import (
 	"regexp"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
 
@@ -56,17 +58,20 @@ func (w *walk) looks(t *testing.T) {
 	}
 }
 
-// prepare fills the pages.
+// prepare fills the pages of a user who is new to both browsers.
 func (w *walk) prepare(t *testing.T) {
+	const name = "Ada Lovelace"
 	for _, agent := range []string{macFirefox, iPhoneSafari} {
 		v := &passerby{base: w.demo.url, agent: agent}
-		if !v.visit(t.Context(), "Ada", false) {
+		if !v.visit(t.Context(), name, false) {
 			t.Fatal("another device of Ada's cannot sign in")
 		}
 	}
-	w.bob.first.open(t, "/signin")
+	for _, b := range []*browser{w.ada, w.bob} {
+		call(t, b.first, network.ClearBrowserCookies, cdp.Empty{})
+	}
 	p := w.ada.first
-	p.signIn(t, "Ada", true)
+	p.signIn(t, name, true)
 	for _, note := range []string{"Buy green tea", "Write to Charles about the engine", "Note G: the numbers of Bernoulli"} {
 		p.fill(t, "#note", note)
 		p.click(t, `form[action="/notes"] button`)
