@@ -108,6 +108,19 @@ func (p *tab) click(t *testing.T, selector string) int64 {
 	return p.load(t, chromedp.Click(chromedp.CSS(selector)))
 }
 
+// goBack presses the browser's button, and waits until another page is there:
+// one that was loaded, or one that the browser has kept.
+func (p *tab) goBack(t *testing.T) {
+	t.Helper()
+	const born = "document.readyState === 'complete' ? performance.timeOrigin : 0"
+	now := evaluate[float64](t, p, born)
+	p.do(t, chromedp.Evaluate[chromedp.Void]("history.back()"))
+	until(t, "the page before", func() bool {
+		then, err := chromedp.Run(p.ctx, chromedp.Evaluate[float64](born))
+		return err == nil && then != 0 && then != now // an error: it is on its way
+	})
+}
+
 func (p *tab) fill(t *testing.T, selector, text string) {
 	t.Helper()
 	p.do(t, chromedp.SetValue(chromedp.CSS(selector), text))

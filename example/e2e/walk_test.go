@@ -229,7 +229,7 @@ func (w *walk) backAfterSignOut(t *testing.T) {
 	p.click(t, `nav a[href="/devices"]`)
 	p.signOut(t)
 	for range 2 {
-		p.do(t, chromedp.NavigateBack())
+		p.goBack(t)
 		p.seesNot(t, "for Bob alone", "This device", "Hello, Bob")
 		p.sees(t, "Sign in")
 	}
