@@ -14,6 +14,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 
 	"github.com/mongostore/mongostore"
 	"github.com/mongostore/mongostore/internal/mongotest"
@@ -665,7 +666,7 @@ func TestR14AnAdministratorsCallIsPartOfTheTransactionInItsContext(t *testing.T)
 	tx, err := store.Collection().Database().Client().StartSession()
 	wantErr(t, err, nil)
 	defer tx.EndSession(t.Context())
-	wantErr(t, tx.StartTransaction(options.Transaction().SetReadConcern(readconcern.Majority())), nil)
+	wantErr(t, tx.StartTransaction(options.Transaction().SetReadConcern(readconcern.Majority()).SetReadPreference(readpref.Primary())), nil)
 	sent.Take()
 	_, err = store.Find(mongo.NewSessionContext(t.Context(), tx), id)
 	wantErr(t, err, nil)

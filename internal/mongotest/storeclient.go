@@ -104,10 +104,14 @@ func (s *Server) asUser(tb testing.TB, coll *mongo.Collection) *options.ClientOp
 }
 
 // onlyPrimary returns a monitor beside another one, which may be nil: it fails
-// the test when a command goes to a member that is not the primary.
+// the test when a command goes to a member that is not the primary. A proxy
+// stands in front of the primary.
 func (s *Server) onlyPrimary(tb testing.TB, other *event.CommandMonitor) *event.CommandMonitor {
 	tb.Helper()
-	primary, err := s.primary(tb)
+	if !s.IsReplicaSet() {
+		return other
+	}
+	secondaries, err := s.secondaries(tb)
 	if err != nil {
 		tb.Fatalf("mongotest: %v", err)
 	}
@@ -121,9 +125,20 @@ func (s *Server) onlyPrimary(tb testing.TB, other *event.CommandMonitor) *event.
 			started(ctx, e)
 		}
 		member, _, _ := strings.Cut(e.ConnectionID, "[")
-		if member != primary && !ofDriver(e.CommandName) {
-			tb.Errorf("mongotest: the store sent %s to %s, and the primary is %s", e.CommandName, member, primary)
+		if slices.Contains(secondaries, member) && !ofDriver(e.CommandName) {
+			tb.Errorf("mongotest: the store sent %s to %s, a secondary", e.CommandName, member)
 		}
 	}
 	return &monitor
+}
+
+// secondaries returns the addresses of all members but the primary.
+func (s *Server) secondaries(tb testing.TB) ([]string, error) {
+	tb.Helper()
+	var hello struct {
+		Hosts   []string `bson:"hosts"`
+		Primary string   `bson:"primary"`
+	}
+	err := s.client.Database("admin").RunCommand(tb.Context(), map[string]int{"hello": 1}).Decode(&hello)
+	return slices.DeleteFunc(hello.Hosts, func(host string) bool { return host == hello.Primary }), err
 }
