@@ -43,7 +43,7 @@ func setups() []setup {
 		mongod("tls-4.4", "4.4.2", "secured", "role", roleClient),
 		mongod("strict", "6.0.5", "standalone", "strict", strictClient),
 		mongod("secondary", "6.0.5", "replicaset", "secondary", secondaryClient),
-		setup{key: "ferretdb", Server: "FerretDB 1.24.0, embedded, `maxPoolSize=1`", Client: plainClient, ranOn: "FerretDB", packages: []string{"."}},
+		setup{key: "ferretdb", Server: "FerretDB 1.24.0, embedded, `maxPoolSize=1`", Client: plainClient, ranOn: "FerretDB as MongoDB 7.0.42, standalone", packages: []string{"."}},
 	)
 }
 
