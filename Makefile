@@ -25,7 +25,7 @@ reported = mkdir -p .cache; : >$(MONGOSTORE_TEST_REPORT); status=0; { $(1); } ||
 each = set -e; for module in $(1); do echo "$@ $$module"; (cd $$module && $(2)); done
 
 help: ## print this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: server ## run all tests on MONGODB_URI, Docker or mongod (fetched if there is none)
 	@$(call reported,$(GOTEST) ./...)
@@ -154,4 +154,4 @@ server:
 clean: ## remove what the other targets left
 	@rm -rf .cache coverage.all coverage.out acceptance/express/node_modules example/e2e/node_modules
 
-.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile)
+.PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*/\1/p' Makefile)

@@ -291,7 +291,7 @@ func TestDocsMakeTargetsExist(t *testing.T) {
 		for _, span := range regexp.MustCompile("`[^`\n]+`").FindAllString(text, -1) {
 			code += "\n" + strings.Trim(span, "`")
 		}
-		for _, target := range regexp.MustCompile(`(?m)^make ([a-z-]+)`).FindAllStringSubmatch(code, -1) {
+		for _, target := range regexp.MustCompile(`(?m)^make ([a-z0-9-]+)`).FindAllStringSubmatch(code, -1) {
 			if !regexp.MustCompile(`(?m)^` + target[1] + `:`).MatchString(makefile) {
 				t.Errorf("%s: the Makefile has no target %s", document, target[1])
 			}
