@@ -108,9 +108,11 @@ func (a *app) setTheme(w http.ResponseWriter, r *http.Request, session *sessions
 }
 
 // localPath is a path of this app to go back to. What a browser would take for
-// another site, such as //evil.example, becomes the start page.
+// another site, such as //evil.example, becomes the start page: so does what is
+// that once the browser has left out tabs and line ends, and read \ as /.
 func localPath(path string) string {
-	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.ContainsAny(path, "\\\r\n") {
+	strange := func(r rune) bool { return r <= ' ' || r == '\\' || r == 0x7f }
+	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.ContainsFunc(path, strange) {
 		return "/"
 	}
 	return path

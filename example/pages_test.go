@@ -116,6 +116,7 @@ func TestLocalPath(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]string{
 		"/shop": "/shop", "": "/", "//evil.example": "/", `/\evil.example`: "/", "https://evil.example": "/", "shop": "/", "/\r\nX: y": "/",
+		"/\t/evil.example": "/", "\t//evil.example": "/",
 	} {
 		if got := localPath(path); got != want {
 			t.Errorf("%q: %q, want %q", path, got, want)
