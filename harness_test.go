@@ -120,9 +120,9 @@ func (p *place) count() int64 {
 }
 
 // mongoClient returns a client of the test's own.
-func mongoClient(t *testing.T, uri string) *mongo.Client {
+func mongoClient(t *testing.T, uri string, opts ...*options.ClientOptions) *mongo.Client {
 	t.Helper()
-	client, err := mongo.Connect(options.Client().ApplyURI(uri))
+	client, err := mongo.Connect(append(opts, options.Client().ApplyURI(uri))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -372,6 +372,21 @@ func TestR13ALostAnswerToARenewalsInsertIsKnownAgain(t *testing.T) {
 	}
 }
 
+func TestR13WhatExpressWroteAfterALostAnswerIsNotOverwritten(t *testing.T) {
+	t.Parallel()
+	p, proxy := behindProxy(t)
+	store := p.store(connectMongoLike())
+	b := start(t, store, map[any]any{"n": 1.5})
+	v := b.load(t, store)
+	v.Values["mine"] = "m"
+	proxy.DropReplies("update", 2)
+	wantErr(t, v.save(), mongostore.ErrUnavailable)
+	edit(t, p.coll, v.ID, set("session", `{"n":1.5,"mine":"m","theirs":"t"}`)) // Express leaves version as it is
+	v.Values["more"] = "m"
+	v.saved(t)
+	b.wantValues(t, store, map[any]any{"n": 1.5, "mine": "m", "theirs": "t", "more": "m"})
+}
+
 func TestR11ALogoutJustBeforeTheRenewalOfAPlainIDWins(t *testing.T) {
 	t.Parallel()
 	p, _ := meddling(t, mongotest.Shared(t), "delete", func(coll *mongo.Collection, c mongotest.Command) error {

@@ -363,21 +363,24 @@ func (sv *saving) settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	adopted, err := sv.adopt(rec)
-	if !adopted || err != nil {
+	if _, mine := sv.state.written(rec); !mine {
+		return nil
+	}
+	if confirmed, err := sv.confirm(ctx, rec); !confirmed || err != nil {
 		return err
 	}
-	return sv.confirm(ctx)
+	_, err = sv.adopt(rec)
+	return err
 }
 
 // confirm has what an earlier attempt wrote acknowledged as a write is. That a read found it says nothing of a
-// majority: a primary that is cut off shows what a failover undoes. If the record has changed meanwhile, the
-// write that follows finds out.
-func (sv *saving) confirm(ctx context.Context) error {
-	_, err := sv.twice(func() (bool, error) {
-		return sv.backend.update(ctx, sv.target.guard(sv.now()), &sv.target.record, editing)
+// majority: a primary that is cut off shows what a failover undoes. Not confirmed without an error means that the
+// record has changed, ended, or been undone since: the write that follows finds out which.
+func (sv *saving) confirm(ctx context.Context, rec *record) (bool, error) {
+	confirmed, err := sv.twice(func() (bool, error) {
+		return sv.backend.update(ctx, rec.guard(sv.now()), rec, editing)
 	})
-	return unavailable(err)
+	return confirmed, unavailable(err)
 }
 
 // refresh reads the record again after another request was there first, and merges what it changed.
@@ -466,8 +469,8 @@ func explain(ctx context.Context, misses int, err error) error {
 // application has changed since are changes to it.
 func (sv *saving) adopt(rec *record) (bool, error) {
 	st := sv.state
-	a, ok := st.written(rec.version)
-	if !ok || !a.cred.fit(rec) {
+	a, ok := st.written(rec)
+	if !ok {
 		return false, nil
 	}
 	if sv.own.IsZero() {

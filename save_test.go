@@ -1,6 +1,7 @@
 package mongostore_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -8,12 +9,16 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gorilla/sessions"
 	"github.com/mongostore/mongostore"
 	"github.com/mongostore/mongostore/internal/mongotest"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/event"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
 // wantErr fails unless err is target; nil wants no error.
@@ -575,14 +580,14 @@ type lossy struct {
 	sure  *mongostore.Store
 }
 
-func onLossy(t *testing.T) *lossy {
+func onLossy(t *testing.T, opts ...*options.ClientOptions) *lossy {
 	t.Helper()
 	server := mongotest.Standalone(t)
 	p := onMongoDB(t, server)
 	proxy := server.Proxy(t)
 	sure := p.store(&mongostore.Config{UserID: userID})
 	database := p.coll.Database().Name()
-	client := mongoClient(t, proxy.URI())
+	client := mongoClient(t, proxy.URI(), opts...)
 	p.coll = client.Database(database).Collection(p.coll.Name())
 	return &lossy{place: p, store: p.store(&mongostore.Config{UserID: userID}), proxy: proxy, sure: sure}
 }
@@ -710,6 +715,68 @@ func TestR13ARegenerateOfUnknownOutcomeFailsClosed(t *testing.T) {
 	login.saved(t)
 	login.arrive()
 	b.wantValues(t, l.sure, map[any]any{"n": 0, "user": "ada"})
+}
+
+// A failover may undo a write right after a Save has found it.
+func TestR13AWriteThatIsUndoneAfterItWasFoundIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	for _, renewed := range []bool{false, true} {
+		t.Run(map[bool]string{false: "create", true: "regenerate"}[renewed], func(t *testing.T) {
+			t.Parallel()
+			var undo atomic.Pointer[func()] // after the next find
+			l := onLossy(t, options.Client().SetMonitor(&event.CommandMonitor{Succeeded: func(_ context.Context, e *event.CommandSucceededEvent) {
+				if do := undo.Load(); do != nil && e.CommandName == "find" && undo.CompareAndSwap(do, nil) {
+					(*do)()
+				}
+			}}))
+			b, command := new(browser), "insert"
+			if renewed {
+				b, command = start(t, l.store, map[any]any{"n": 0}), "update"
+			}
+			before := snapshot(t, l.sure)
+			v := b.load(t, l.store)
+			v.Values["n"] = 1
+			if renewed {
+				l.store.Regenerate(v.Session)
+			}
+			l.proxy.DropReplies(command, 2)
+			wantErr(t, v.save(), mongostore.ErrUnavailable)
+			putBack := func() { restore(t, l.sure, before) }
+			undo.Store(&putBack)
+			v.saved(t)
+			v.arrive()
+			b.wantValues(t, l.sure, map[any]any{"n": 1})
+			if n := l.count(); n != 1 {
+				t.Errorf("%d sessions are stored", n)
+			}
+		})
+	}
+}
+
+// snapshot returns all documents of a store.
+func snapshot(t *testing.T, store *mongostore.Store) (documents []bson.Raw) {
+	t.Helper()
+	cursor, err := store.Collection().Find(t.Context(), bson.D{})
+	if err == nil {
+		err = cursor.All(t.Context(), &documents)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return documents
+}
+
+// restore makes these all documents of a store.
+func restore(t *testing.T, store *mongostore.Store, documents []bson.Raw) {
+	t.Helper()
+	if _, err := store.Collection().DeleteMany(t.Context(), bson.D{}); err != nil {
+		t.Error(err)
+	}
+	for _, document := range documents {
+		if _, err := store.Collection().InsertOne(t.Context(), document); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestR13ARegenerateAfterALostOneGivesAnotherSecret(t *testing.T) {

@@ -193,10 +193,11 @@ func (s *Store) stateOf(session *sessions.Session) (*state, error) {
 	return st, nil
 }
 
-// written returns the attempt that wrote this version, if it was this session's.
-func (k *knowledge) written(version int64) (attempt, bool) {
+// written returns the attempt that wrote a record, if it was this session's. Express, which shares plain ids, may
+// have changed the payload since: it leaves version as it is.
+func (k *knowledge) written(rec *record) (attempt, bool) {
 	for _, a := range k.attempts {
-		if a.version == version {
+		if a.version == rec.version && a.cred.fit(rec) && (rec.token != nil || a.session.Equal(rec.session)) {
 			return a, true
 		}
 	}
