@@ -53,13 +53,14 @@ func TestFailover(t *testing.T) {
 	all := make([]*browser, browsers)
 	ctx, cancel := context.WithCancel(t.Context())
 	var working sync.WaitGroup
+	end := func() { cancel(); working.Wait() }
+	defer end() // also where a fault cannot be injected: nobody is at work when the test is over
 	for i := range all {
 		all[i] = newBrowser(w, i)
 		working.Go(func() { all[i].work(ctx) })
 	}
 	w.inject(t)
-	cancel()
-	working.Wait()
+	end()
 	w.verify(all)
 	w.report(t)
 }
