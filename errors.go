@@ -34,7 +34,8 @@ var (
 	// kept changing the session for the whole of Config.Timeout. Nothing was stored. Get the session in a new
 	// request, or by Store.New, and make the change again.
 	ErrConflict = errors.New("session changed by another request")
-	// ErrTooLarge means that the session's values exceed Config.MaxBytes. Nothing was stored.
+	// ErrTooLarge means that the session's values exceed Config.MaxBytes, or the record what the server takes.
+	// Nothing was stored.
 	ErrTooLarge = errors.New("session too large")
 )
 
