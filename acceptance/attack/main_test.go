@@ -247,11 +247,12 @@ func (at *target) who(header string) Answer {
 	return at.raw("/who", header)
 }
 
-// nobody fails unless a header lets nobody in.
+// nobody fails unless a header lets nobody in, and is answered: a site that
+// panics hangs up.
 func (at *target) nobody(what, header string) {
 	at.t.Helper()
-	if a := at.who(header); a.User != "" || a.ID != "" {
-		at.Violation("%s: let in as %q (%s)", what, a.User, a.Error)
+	if a := at.who(header); a.User != "" || a.ID != "" || a.Status == 0 {
+		at.Violation("%s: status %d, let in as %q (%s)", what, a.Status, a.User, a.Error)
 	}
 }
 
