@@ -53,7 +53,7 @@ func TestR13AWriteWithoutMajorityIsNotTakenForOneWhenItIsFound(t *testing.T) {
 		r.AddCookie(cookie)
 	}
 	found, err := store.New(r, majority)
-	for err != nil && t.Context().Err() == nil {
+	for err != nil && ctx.Err() == nil {
 		found, err = store.New(r, majority)
 	}
 	if found.IsNew {

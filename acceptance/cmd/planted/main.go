@@ -218,14 +218,14 @@ func failures(ctx context.Context, dir, name string) (found caught, err error) {
 	return found, err
 }
 
-// violated returns the rows of a file that have violations.
+// violated returns the rows of a file that have violations, or did not end.
 func violated(path string) ([]scenario.Row, error) {
 	f, err := os.Open(path) //nolint:gosec // beside the copy
 	if err != nil {
 		return nil, err
 	}
 	rows, err := scenario.Read(f)
-	return slices.DeleteFunc(rows, func(r scenario.Row) bool { return r.Violations == 0 }), errors.Join(err, f.Close())
+	return slices.DeleteFunc(rows, func(r scenario.Row) bool { return r.Violations == 0 && !r.Incomplete }), errors.Join(err, f.Close())
 }
 
 var failure = regexp.MustCompile(`(?m)^--- FAIL: ([^ ]+) `)
