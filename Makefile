@@ -43,12 +43,14 @@ test-ferretdb: server ## the store's tests on an embedded FerretDB
 test-modules: ## the tests of the modules in folders, but for the acceptance tests
 	@$(call each,$(filter-out acceptance,$(MODULES)),$(GOTEST) ./...)
 
-# One package after the other: they measure times. With MONGOSTORE_LONG=1 the
+# Those that measure times go one after the other. With MONGOSTORE_LONG=1 the
 # scenarios run at full size.
+TIMED := ./failover ./load ./wire
+UNTIMED = $$($(GO) list ./... | grep -vE '/(express|failover|load|wire)$$')
+ACCEPT := $(GOTEST) -timeout $(if $(MONGOSTORE_LONG),180m,15m)
 acceptance: server ## histories, failovers, faults, attackers, load; print the table of scenarios
 	@rm -f $(MONGOSTORE_SCENARIOS); status=0; \
-	($(call reported,cd acceptance && $(GOTEST) -p 1 -timeout $(if $(MONGOSTORE_LONG),180m,15m) \
-		$$($(GO) list ./... | grep -v /express$$))) || status=$$?; \
+	($(call reported,cd acceptance && $(ACCEPT) $(UNTIMED); a=$$?; $(ACCEPT) -p 1 $(TIMED) && [ $$a = 0 ])) || status=$$?; \
 	(cd acceptance && $(GO) run ./cmd/scenarios $(MONGOSTORE_SCENARIOS)) || status=$$?; exit $$status
 acceptance: export MONGOSTORE_SCENARIOS := $(CURDIR)/.cache/scenarios
 
