@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -224,9 +225,12 @@ func TestR21AServerThatQuotesTheRecordIsNotRepeated(t *testing.T) {
 	rules := bson.M{"$jsonSchema": bson.M{"properties": bson.M{
 		"session": bson.M{"maxLength": 3}, "name": bson.M{"bsonType": "string"},
 	}}}
-	if err := db.CreateCollection(t.Context(), "sessions", options.CreateCollection().SetValidator(rules)); err != nil {
-		t.Skip("the server has no validators:", err)
+	err := db.CreateCollection(t.Context(), "sessions", options.CreateCollection().SetValidator(rules))
+	const notImplemented = 238
+	if slices.Contains(mongo.ErrorCodes(err), notImplemented) {
+		t.Skip("the server has no validators")
 	}
+	wantErr(t, err, nil)
 	p := &place{t: t, clock: newClock(), coll: db.Collection("sessions")}
 	store := p.store(&mongostore.Config{PayloadCodec: plain{}})
 	b := start(t, store, map[any]any{"n": "ok"})

@@ -753,6 +753,30 @@ func TestR13AWriteThatIsUndoneAfterItWasFoundIsMadeAgain(t *testing.T) {
 	}
 }
 
+// A read says nothing of a majority, so what it finds is written once more: one command, and only then.
+func TestR13AnEarlierWriteThatIsFoundIsConfirmedByAMajority(t *testing.T) {
+	t.Parallel()
+	sent, watch := mongotest.Watch()
+	l := onLossy(t, watch)
+	v := start(t, l.store, map[any]any{"n": 0}).load(t, l.store)
+	v.Values["n"] = 1
+	l.proxy.DropReplies("update", 2)
+	wantErr(t, v.save(), mongostore.ErrUnavailable)
+	sent.Take()
+	v.saved(t)
+	commands := sent.Take()
+	if len(commands) != 2 || commands[0].Name != "find" || commands[1].Name != "update" {
+		t.Fatalf("it sent %v, want a find and an update", commands)
+	}
+	if w, _ := commands[1].Body.Lookup("writeConcern", "w").StringValueOK(); w != "majority" {
+		t.Errorf("the update asks for w %q, want majority", w)
+	}
+	v.saved(t)
+	if commands := sent.Take(); len(commands) != 0 {
+		t.Errorf("the next Save sent %v", commands)
+	}
+}
+
 // snapshot returns all documents of a store.
 func snapshot(t *testing.T, store *mongostore.Store) (documents []bson.Raw) {
 	t.Helper()
