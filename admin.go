@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gorilla/sessions"
+	"github.com/mongostore/mongostore/internal/record"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
@@ -20,73 +21,59 @@ type Record struct {
 	UserID    string            // what Config.UserID said at the last Save
 	Labels    map[string]string // what Config.Labels said at creation or the last Regenerate
 	CreatedAt time.Time         // or when Regenerate was last saved
-	UpdatedAt time.Time         // the last write, a moved deadline included
+	UpdatedAt time.Time         // the last Save or Update, a moved deadline included; Store.Touch leaves it
 	ExpiresAt time.Time         // as stored; a Config.MaxLifetime that is younger than the record may end it before
 	Size      int               // of the stored values, in bytes
 
 	store *Store
-	rec   *record
+	rec   *record.Record
 }
 
-// Values decodes the values of the record, at each call anew, so that they are the caller's; changing them
-// changes nothing that is stored (see Store.Update). It asks the Sealer, if there is one, but not MongoDB. The
-// error is ErrDecode, or ErrUnavailable if the Sealer did not answer.
+// Values decodes the values of the record: a new copy at each call, so changing it stores nothing (see Store.Update). It
+// asks the Sealer, if there is one, but not MongoDB. The error is ErrDecode, or ErrUnavailable from the Sealer.
 func (r Record) Values(ctx context.Context) (map[any]any, error) {
 	if r.rec == nil {
 		return nil, fmt.Errorf("mongostore: %w: the Record is empty", ErrDecode)
-	}
-	if r.rec.damage != nil {
-		return nil, r.rec.damage
 	}
 	plain, err := r.store.payloads.unseal(ctx, r.rec)
 	if err != nil {
 		return nil, err
 	}
-	values, err := r.store.payloads.values(plain)
-	if err != nil {
-		return nil, err
-	}
-	return values, nil
+	return r.store.payloads.values(plain)
 }
 
-func (s *Store) recordOf(rec *record) Record {
+func (s *Store) recordOf(rec *record.Record) Record {
 	var labels map[string]string
-	if rec.labels != nil {
-		_ = bson.Unmarshal(rec.labels, &labels) // labels that are no strings were edited: none then
+	if rec.Labels != nil {
+		_ = bson.Unmarshal(rec.Labels, &labels) // labels that are no strings were edited: none then
 	}
 	return Record{
-		ID: rec.id, Name: rec.name, UserID: rec.user, Labels: labels,
-		CreatedAt: rec.createdAt, UpdatedAt: rec.updatedAt, ExpiresAt: rec.expires,
-		Size:  len(rec.session.Value),
+		ID: rec.ID, Name: rec.Name, UserID: rec.User, Labels: labels,
+		CreatedAt: rec.CreatedAt, UpdatedAt: rec.UpdatedAt, ExpiresAt: rec.Expires,
+		Size:  len(rec.Session.Value),
 		store: s, rec: rec,
 	}
 }
 
-// Record returns the record of a session as it was loaded or last saved, without asking the server. It
-// reports false for a session that is not stored.
+// Record returns the record of a session as last loaded or saved, without I/O; false if the session is not stored.
 func (s *Store) Record(session *sessions.Session) (Record, bool) {
-	st := s.states.get(session)
-	if st == nil {
-		return Record{}, false
+	if st := s.states.get(session); st != nil {
+		if base := st.shown.Load(); base != nil {
+			return s.recordOf(&base.Record), true
+		}
 	}
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	if st.base == nil {
-		return Record{}, false
-	}
-	return s.recordOf(&st.base.record), true
+	return Record{}, false
 }
 
-// All yields the live sessions, the latest deadline first. It streams: a million sessions take no more
-// memory than a few, and the sort is that of the index on "expires". A record that cannot be decoded is
-// yielded like any other, and only its Values fail. An error, ErrUnavailable, is the last thing yielded;
-// ctx bounds the whole.
+// All yields the live sessions, the latest deadline first. It streams, sorted by the index on "expires", so a million
+// sessions take no more memory than a few. The Values of a record that cannot be decoded fail. An error, ErrUnavailable,
+// is the last thing yielded. ctx bounds the whole.
 func (s *Store) All(ctx context.Context) iter.Seq2[Record, error] {
 	return s.list(ctx, "")
 }
 
-// ByUser yields the live sessions of a user, the newest activity first. It needs Config.UserID, and finds
-// sessions that were saved before there was one after their next Save. See All.
+// ByUser yields the live sessions of a user, the newest activity first. It needs Config.UserID, and finds a session that
+// was saved without one after its next Save. See All.
 func (s *Store) ByUser(ctx context.Context, userID string) iter.Seq2[Record, error] {
 	if err := s.checkUser(userID); err != nil {
 		return func(yield func(Record, error) bool) { yield(Record{}, err) }
@@ -96,11 +83,11 @@ func (s *Store) ByUser(ctx context.Context, userID string) iter.Seq2[Record, err
 
 func (s *Store) list(ctx context.Context, user string) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		s.backend.list(ctx, s.alive(), user, func(rec *record, err error) bool {
+		s.server.backend.List(ctx, s.liveNow(), user, func(rec *record.Record, err error) bool {
 			switch {
 			case err != nil:
-				return yield(Record{}, unavailable(err))
-			case !s.lifetimes.live(rec, s.now()): // expired since, or a deadline that is no date
+				return yield(Record{}, fromServer(err))
+			case !s.live(rec, s.now()): // expired since, or a deadline that is no date
 				return true
 			}
 			return yield(s.recordOf(rec), nil)
@@ -115,16 +102,19 @@ func (s *Store) checkUser(userID string) error {
 		return errors.New("mongostore: sessions have no users: Config.UserID is not set")
 	case userID == "":
 		return errors.New("mongostore: the user id is empty")
+	case tooLong(userID):
+		return fmt.Errorf("mongostore: a user id of %d bytes is too long", len(userID))
 	}
 	return nil
 }
 
-func (s *Store) alive() alive {
-	a := alive{now: s.now(), plain: s.cfg.PlainIDs}
+// liveNow is the filter of the sessions that are live.
+func (s *Store) liveNow() record.Live {
+	l := record.Live{Now: s.now(), Plain: s.cfg.PlainIDs}
 	if s.lifetimes.max > 0 {
-		a.createdAfter = a.now.Add(-s.lifetimes.max)
+		l.CreatedAfter = l.Now.Add(-s.lifetimes.max)
 	}
-	return a
+	return l
 }
 
 // Find returns the live session with this Record.ID; ErrNotFound if there is none, ErrUnavailable.
@@ -138,13 +128,13 @@ func (s *Store) Find(ctx context.Context, id string) (Record, error) {
 	return s.recordOf(rec), nil
 }
 
-func (s *Store) findLive(ctx context.Context, id string) (*record, error) {
-	rec, err := s.backend.find(ctx, id)
+func (s *Store) findLive(ctx context.Context, id string) (*record.Record, error) {
+	rec, err := s.server.find(ctx, id)
 	switch {
-	case errors.Is(err, errNoRecord), err == nil && !s.lifetimes.live(rec, s.now()):
-		return nil, fmt.Errorf("mongostore: %w", ErrNotFound)
 	case err != nil:
 		return nil, err
+	case rec == nil || !s.live(rec, s.now()):
+		return nil, fmt.Errorf("mongostore: %w", ErrNotFound)
 	}
 	return rec, nil
 }
@@ -153,114 +143,101 @@ func (s *Store) findLive(ctx context.Context, id string) (*record, error) {
 func (s *Store) Count(ctx context.Context) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	n, err := s.backend.count(ctx, s.alive())
-	return n, unavailable(err)
+	n, err := s.server.backend.Count(ctx, s.liveNow())
+	return n, fromServer(err)
 }
 
-// Touch moves the deadline of a session as an unchanged Save would, but never back; for a websocket, say,
-// that keeps its session alive. ErrNotFound if there is none, ErrUnavailable.
-func (s *Store) Touch(ctx context.Context, id string) error {
+// administer is observed, within Config.Timeout. The operation completes an event about the session with this id.
+func (s *Store) administer(ctx context.Context, op Op, id string, operation func(context.Context, *Event) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	done := s.watch(ctx)
-	rec, err := s.touch(ctx, id)
-	done(s.eventOn(OpTouch, rec, id, err))
-	return err
-}
-
-func (s *Store) touch(ctx context.Context, id string) (*record, error) {
-	rec, err := s.findLive(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	maxAge, now := s.maxAgeOf(ctx, rec), s.now()
-	matched, err := s.twice(func() (bool, error) {
-		return s.backend.prolong(ctx, id, now, s.lifetimes.deadline(now, rec.createdAt, maxAge))
+	return s.observed(ctx, func(ctx context.Context) (Event, error) {
+		e := Event{Op: op, ID: id}
+		if s.cfg.PlainIDs {
+			e.ID = publicID(&record.Record{ID: id})
+		}
+		e.Err = operation(ctx, &e)
+		return e, e.Err
 	})
-	if err == nil && !matched {
-		err = ErrNotFound
-	}
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		err = unavailable(err)
-	}
-	return rec, err
 }
 
-// maxAgeOf returns the MaxAge of a session that nobody has loaded. A RecordCodec may keep one in the payload.
-func (s *Store) maxAgeOf(ctx context.Context, rec *record) int {
-	options := s.defaultOptions()
-	if rec.maxAge != nil {
-		options.MaxAge = *rec.maxAge
-	}
-	if _, ok := s.cfg.PayloadCodec.(RecordCodec); ok {
-		session := sessions.NewSession(s, rec.name)
-		session.Options = &options // as they are if the payload cannot be read
-		_, _ = s.open(ctx, rec, session)
-		return session.Options.MaxAge
-	}
-	return options.MaxAge
+// Touch moves the deadline of a session as an unchanged Save would, but never back; for a websocket, say, that keeps its
+// session alive. A Save that shortens the session's life at the same time wins. Touch leaves Record.UpdatedAt, and the
+// browser's cookie until the next Save. ErrNotFound if there is no such session, ErrConflict, ErrUnavailable.
+func (s *Store) Touch(ctx context.Context, id string) error {
+	return s.edit(ctx, OpTouch, id, record.Prolong, func(ctx context.Context, old *record.Record) (*record.Record, error) {
+		rec := *old
+		rec.UpdatedAt = s.now()
+		rec.Expires = s.lifetimes.deadline(rec.UpdatedAt, rec.CreatedAt, s.maxAgeOf(ctx, old))
+		return &rec, nil
+	})
 }
 
-// eventOn returns an event about a record, or about one of which only the id is known.
-func (s *Store) eventOn(op Op, rec *record, id string, err error) Event {
-	if rec != nil {
-		return eventOf(op, rec, err)
-	}
-	if s.cfg.PlainIDs {
-		id = publicID(&record{id: id})
-	}
-	return Event{Op: op, ID: id, Err: err}
-}
-
-// Update changes the values of a session from outside its requests: the rights of a user who is logged in,
-// say. change may run again if another request was there first, on the values that one left; what it
-// returns as an error is returned, and nothing stored. The deadline stays. Requests that are under way
-// merge with the change as with any other request's.
+// Update changes the values of a session from outside its requests: a user's rights, say. If another request was there
+// first, change runs again, on the new values. If change returns an error, Update returns it and stores nothing. The
+// deadline stays. Requests under way merge with the change.
 //
-// ErrNotFound if there is no such session, ErrDecode, ErrTooLarge, ErrConflict, ErrUnavailable.
+// ErrNotFound if there is no such session, ErrDecode, ErrTooLarge, ErrConflict. ErrUnavailable: MongoDB did not answer,
+// and the change may have been stored.
 func (s *Store) Update(ctx context.Context, id string, change func(values map[any]any) error) error {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
-	done := s.watch(ctx)
-	var attempts []int64
-	rec, err := s.edit(ctx, id, change, &attempts)
-	err = explain(ctx, len(attempts), err)
-	e := s.eventOn(OpUpdate, rec, id, err)
-	e.Conflicts = max(0, len(attempts)-1)
-	done(e)
-	return err
+	return s.edit(ctx, OpUpdate, id, record.Edit, func(ctx context.Context, old *record.Record) (*record.Record, error) {
+		return s.edited(ctx, old, change)
+	})
 }
 
-// edit is the loop of Update. A version of its own that it finds is a write whose answer was lost.
-func (s *Store) edit(ctx context.Context, id string, change func(map[any]any) error, attempts *[]int64) (*record, error) {
+// edit is one Update or Touch under way.
+type edit struct {
+	store     *Store
+	id        string
+	change    record.Change
+	edited    func(ctx context.Context, old *record.Record) (*record.Record, error)
+	conflicts int
+	lost      []int64 // the versions of writes that got no answer
+}
+
+// edit changes a record, again and again while other requests are there first.
+func (s *Store) edit(
+	ctx context.Context, op Op, id string, c record.Change, edited func(context.Context, *record.Record) (*record.Record, error),
+) error {
+	return s.administer(ctx, op, id, func(ctx context.Context, e *Event) error {
+		u := &edit{store: s, id: id, change: c, edited: edited}
+		rec, err := u.run(ctx)
+		if rec != nil {
+			*e = eventOf(op, rec)
+		}
+		e.Conflicts = u.conflicts
+		return explain(ctx, u.conflicts, len(u.lost) > 0, err)
+	})
+}
+
+// run is the loop of edit. If it finds a version of its own, that is a write whose answer was lost.
+func (u *edit) run(ctx context.Context) (*record.Record, error) {
 	for {
-		old, err := s.findLive(ctx, id)
-		if err != nil {
-			return nil, err
+		old, err := u.store.findLive(ctx, u.id)
+		if err != nil || slices.ContainsFunc(u.lost, old.Had) {
+			return old, err
 		}
-		if slices.Contains(*attempts, old.version) {
-			return old, nil
-		}
-		rec, err := s.edited(ctx, old, change)
+		rec, err := u.edited(ctx, old)
 		if err != nil {
 			return old, err
 		}
-		*attempts = append(*attempts, rec.version)
-		written, err := s.twice(func() (bool, error) {
-			return s.backend.update(ctx, old.guard(s.now()), rec, editing)
-		})
-		if written || err != nil {
-			return rec, refused(err)
+		out, err := u.store.server.update(ctx, old.Match(u.store.now()), rec, u.change)
+		if out == unknown && rec.Version != old.Version {
+			u.lost = append(u.lost, rec.Version)
 		}
-		if err := jitter(ctx, len(*attempts)); err != nil {
+		if out == written || err != nil {
+			return rec, err
+		}
+		u.conflicts++
+		if err := backOff(ctx, u.conflicts); err != nil {
 			return rec, err
 		}
 	}
 }
 
 // edited returns a record with its values changed.
-func (s *Store) edited(ctx context.Context, old *record, change func(map[any]any) error) (*record, error) {
-	session := sessions.NewSession(s, old.name)
+func (s *Store) edited(ctx context.Context, old *record.Record, change func(map[any]any) error) (*record.Record, error) {
+	session := sessions.NewSession(s, old.Name)
 	options := s.defaultOptions()
 	session.Options = &options
 	was, err := s.open(ctx, old, session)
@@ -268,42 +245,62 @@ func (s *Store) edited(ctx context.Context, old *record, change func(map[any]any
 		return nil, err
 	}
 	maxAge := session.Options.MaxAge
-	session.Options.MaxAge = cookieMaxAge(maxAge, s.now(), old.expires)
+	session.Options.MaxAge = cookieMaxAge(maxAge, s.now(), old.Expires)
 	if err := change(session.Values); err != nil {
 		return nil, err
 	}
-	plain, err := s.payloads.encodeRecord(session, was.plain, maxAge, old.expires)
+	plain, err := s.payloads.encodeRecord(session, was.plain, maxAge, old.Expires)
 	if err != nil {
 		return nil, err
 	}
 	rec := *old
-	rec.user, rec.updatedAt, rec.version = s.userOf(session, old.user), s.now(), newVersion()
-	if rec.createdAt.IsZero() {
-		rec.createdAt, rec.born = rec.updatedAt, true
-	}
-	rec.session, err = s.payloads.seal(ctx, &rec, plain)
-	return &rec, err
+	rec.User, rec.UpdatedAt = s.userOf(session, old.User), s.now()
+	return &rec, s.rewrite(ctx, &rec, plain)
 }
 
-// Destroy ends the session with this Record.ID, at once and for good: a request that runs with it cannot
-// bring it back. One that does not exist is no error. If the id comes from a form, check first that the
-// Record's UserID is the one who asks. Errors are ErrUnavailable.
-func (s *Store) Destroy(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
-	done := s.watch(ctx)
-	n, err := s.deleteTwice(func() (int64, error) { return s.backend.delete(ctx, id, nil) })
-	e := s.eventOn(OpDestroy, nil, id, err)
-	e.Removed = n
-	done(e)
+// rewrite gives a record, whose other fields must be final, another payload and a version of its own.
+func (s *Store) rewrite(ctx context.Context, rec *record.Record, plain bson.RawValue) (err error) {
+	if rec.CreatedAt.IsZero() { // Express made it
+		rec.CreatedAt = rec.UpdatedAt
+	}
+	rec.Versions, rec.Version = rec.Versions.Then(rec.Version), record.NewVersion()
+	rec.Session, err = s.payloads.seal(ctx, rec, plain)
 	return err
 }
 
-// DestroyByUser ends the sessions of a user and returns how many, keeping those of except: "log out
-// everywhere else". It ends what is stored under the user when it runs, so change a password first and call
-// it then; a login with the old one that is under way may still be stored after it. An empty user, or no
-// Config.UserID, is an error. Other errors are ErrUnavailable.
-func (s *Store) DestroyByUser(ctx context.Context, userID string, except ...*sessions.Session) (int64, error) {
+// maxAgeOf returns the MaxAge of a session that nobody has loaded. A RecordCodec may keep one in the payload.
+func (s *Store) maxAgeOf(ctx context.Context, rec *record.Record) int {
+	options := s.defaultOptions()
+	if rec.MaxAge != nil {
+		options.MaxAge = *rec.MaxAge
+	}
+	if s.payloads.keepOptions() {
+		session := sessions.NewSession(s, rec.Name)
+		session.Options = &options // as they are if the payload cannot be read
+		_, _ = s.open(ctx, rec, session)
+		return session.Options.MaxAge
+	}
+	return options.MaxAge
+}
+
+// Destroy ends the session with this Record.ID, at once and for good: a request under way cannot bring it back, nor renew
+// it. It is no error if there is none. If the id comes from a form, first check that the Record's UserID is the one who
+// asks. Errors are ErrUnavailable.
+func (s *Store) Destroy(ctx context.Context, id string) error {
+	return s.administer(ctx, OpDestroy, id, func(ctx context.Context, e *Event) (err error) {
+		if s.cfg.PlainIDs { // it may have been renewed
+			e.Removed, err = s.endRenewed(ctx, id, true)
+		} else {
+			e.Removed, err = s.server.delete(ctx, id, nil)
+		}
+		return err
+	})
+}
+
+// DestroyByUser ends the sessions of a user and returns how many, keeping those of except: "log out everywhere else". A
+// login under way may still be stored after it, so change a password first. An empty user, or no Config.UserID, is an
+// error. Other errors are ErrUnavailable.
+func (s *Store) DestroyByUser(ctx context.Context, userID string, except ...*sessions.Session) (removed int64, err error) {
 	if err := s.checkUser(userID); err != nil {
 		return 0, err
 	}
@@ -311,12 +308,13 @@ func (s *Store) DestroyByUser(ctx context.Context, userID string, except ...*ses
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
-	done := s.watch(ctx)
-	n, err := s.deleteTwice(func() (int64, error) { return s.backend.deleteUser(ctx, userID, keep) })
-	done(Event{Op: OpDestroy, UserID: userID, Removed: n, Err: err})
-	return n, err
+	err = s.administer(ctx, OpDestroy, "", func(ctx context.Context, e *Event) (err error) {
+		e.UserID = userID
+		e.Removed, err = deleteTwice(func() (int64, error) { return s.server.backend.DeleteUser(ctx, userID, keep) })
+		removed = e.Removed
+		return err
+	})
+	return removed, err
 }
 
 // storedIDs returns the _id of each session that is stored.
@@ -337,18 +335,8 @@ func (s *Store) storedIDs(list []*sessions.Session) ([]string, error) {
 
 // Clear ends all sessions. The indexes stay. Errors are ErrUnavailable.
 func (s *Store) Clear(ctx context.Context) error {
-	done := s.watch(ctx)
-	n, err := s.deleteTwice(func() (int64, error) { return s.backend.clear(ctx) })
-	done(Event{Op: OpDestroy, Removed: n, Err: err})
-	return err
-}
-
-// deleteTwice repeats a deletion once if the connection broke, which is always safe.
-func (s *Store) deleteTwice(remove func() (int64, error)) (n int64, err error) {
-	_, err = s.twice(func() (bool, error) {
-		more, err := remove()
-		n += more
-		return err == nil, err
+	return s.observed(ctx, func(ctx context.Context) (Event, error) {
+		n, err := deleteTwice(func() (int64, error) { return s.server.backend.Clear(ctx) })
+		return Event{Op: OpDestroy, Removed: n, Err: err}, err
 	})
-	return n, unavailable(err)
 }

@@ -6,14 +6,15 @@ import (
 	"time"
 
 	"github.com/gorilla/sessions"
+	"github.com/mongostore/mongostore/internal/bsonraw"
+	"github.com/mongostore/mongostore/internal/values"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// BSONCodec stores values as a document, as connect-mongo does with stringify: false, so that MongoDB can
-// query them: db.sessions.find({"session.cart.total": {$gt: 100}}). Keys must be strings. Values come back
-// as bool, int, float64, string, nil, time.Time (UTC, whole milliseconds), []byte, []any, map[string]any,
-// or the driver's type for what only BSON has, such as bson.ObjectID. MongoDB before 5.0 refuses keys that
-// begin with a dollar sign.
+// BSONCodec stores values as a document, as connect-mongo does with stringify: false, so that MongoDB can query them:
+// db.sessions.find({"session.cart.total": {$gt: 100}}). Keys must be strings. Values come back as bool, int, float64,
+// string, nil, time.Time (UTC, whole milliseconds), []byte, []any or map[string]any, and what only BSON has in the
+// driver's type, such as bson.ObjectID. MongoDB before 5.0 refuses keys that begin with a dollar sign.
 type BSONCodec struct{}
 
 // Encode implements [Codec].
@@ -43,48 +44,54 @@ func (BSONCodec) Decode(value bson.RawValue, session *sessions.Session) error {
 }
 
 // ordered returns a value whose maps, which have no order, are encoded in that of their keys.
-func ordered(value any, depth int) (_ any, err error) {
-	if depth > deepest {
+func ordered(value any, depth int) (any, error) {
+	if depth > values.MaxDepth {
 		return nil, errTooDeep
 	}
 	switch v := value.(type) {
 	case map[string]any:
-		if v == nil {
-			return value, nil
+		if v != nil {
+			return orderedMap(v, depth)
 		}
-		doc := make(bson.D, 0, len(v))
-		for _, key := range slices.Sorted(maps.Keys(v)) {
-			inner, err := ordered(v[key], depth+1)
-			if err != nil {
-				return nil, err
-			}
-			doc = append(doc, bson.E{Key: key, Value: inner})
-		}
-		return doc, nil
 	case []any:
-		if v == nil {
-			return value, nil
+		if v != nil {
+			return orderedList(v, depth)
 		}
-		list := make(bson.A, len(v))
-		for i := range v {
-			if list[i], err = ordered(v[i], depth+1); err != nil {
-				return nil, err
-			}
-		}
-		return list, nil
 	}
 	return value, nil
 }
 
-// differ goes by the values.
+func orderedMap(m map[string]any, depth int) (any, error) {
+	doc := make(bson.D, 0, len(m))
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		value, err := ordered(m[key], depth+1)
+		if err != nil {
+			return nil, err
+		}
+		doc = append(doc, bson.E{Key: key, Value: value})
+	}
+	return doc, nil
+}
+
+func orderedList(values []any, depth int) (_ any, err error) {
+	list := make(bson.A, len(values))
+	for i := range values {
+		if list[i], err = ordered(values[i], depth+1); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// differ compares the values.
 func (BSONCodec) differ(mine, stored bson.RawValue) (different, known bool) {
 	if stored.Type != bson.TypeEmbeddedDocument {
 		return false, false
 	}
-	return bsonDiffers(mine, stored)
+	return bsonraw.Differ(mine, stored)
 }
 
-// blame finds the value because of which an encoding failed.
+// blame finds the value that does not encode.
 func blame(doc bson.D, err error) error {
 	for _, e := range doc {
 		if _, one := bson.Marshal(bson.D{e}); one != nil {
@@ -96,46 +103,38 @@ func blame(doc bson.D, err error) error {
 
 func decodeBSON(doc bson.Raw) (map[any]any, error) {
 	values := make(map[any]any)
-	e := elementsOf(doc)
-	for e.next() {
-		value, err := fromBSON(e.value, 0)
+	err := eachFromBSON(doc, 0, func(key []byte, value any) { values[string(key)] = value })
+	return values, err
+}
+
+// eachFromBSON passes on the elements of a document or array as Go values.
+func eachFromBSON(doc []byte, depth int, yield func(key []byte, value any)) error {
+	e := bsonraw.Walk(doc)
+	for e.Next() {
+		value, err := fromBSON(e.Value, depth)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		values[string(e.key)] = value
+		yield(e.Key, value)
 	}
-	return values, e.err
+	return e.Err
 }
 
 // fromBSON returns a BSON value in the type that a Go program would have used for it.
 func fromBSON(value bson.RawValue, depth int) (any, error) {
-	if depth > deepest { // more than MongoDB stores; the stack of a goroutine has an end
+	if depth > values.MaxDepth { // deeper than MongoDB stores; a goroutine's stack is limited
 		return nil, errTooDeep
 	}
 	switch value.Type {
 	case bson.TypeEmbeddedDocument:
 		m := make(map[string]any)
-		e := elementsOf(value.Value)
-		for e.next() {
-			v, err := fromBSON(e.value, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			m[string(e.key)] = v
-		}
-		return m, e.err
+		err := eachFromBSON(value.Value, depth+1, func(key []byte, v any) { m[string(key)] = v })
+		return m, err
 	case bson.TypeArray:
 		list := []any{}
-		e := elementsOf(value.Value)
-		for e.next() {
-			v, err := fromBSON(e.value, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, v)
-		}
-		return list, e.err
-	case bson.TypeCodeWithScope: // which the driver decodes, however deep
+		err := eachFromBSON(value.Value, depth+1, func(_ []byte, v any) { list = append(list, v) })
+		return list, err
+	case bson.TypeCodeWithScope: // the driver decodes it, however deep it is
 		if tooDeep(value, depth) {
 			return nil, errTooDeep
 		}
@@ -143,25 +142,20 @@ func fromBSON(value bson.RawValue, depth int) (any, error) {
 	return scalarFromBSON(value)
 }
 
-// tooDeep reports whether values lie deeper in one another than is decoded.
+// tooDeep reports whether values are nested deeper than is decoded.
 func tooDeep(value bson.RawValue, depth int) bool {
-	if depth > deepest {
-		return true
-	}
-	doc := value.Value
+	var doc []byte
 	switch value.Type {
 	case bson.TypeEmbeddedDocument, bson.TypeArray:
+		doc = value.Value
 	case bson.TypeCodeWithScope:
 		_, doc, _ = value.CodeWithScopeOK()
-	default:
-		return false
 	}
-	for e := elementsOf(doc); e.next(); {
-		if tooDeep(e.value, depth+1) {
-			return true
-		}
+	deep := depth > values.MaxDepth
+	for e := bsonraw.Walk(doc); !deep && e.Next(); {
+		deep = tooDeep(e.Value, depth+1)
 	}
-	return false
+	return deep
 }
 
 func scalarFromBSON(value bson.RawValue) (any, error) {
@@ -173,7 +167,7 @@ func scalarFromBSON(value bson.RawValue) (any, error) {
 		if text, ok := value.StringValueOK(); ok {
 			return text, nil
 		}
-		return nil, errDocument
+		return nil, bsonraw.ErrDamaged
 	case bson.TypeBoolean:
 		return value.Boolean(), nil
 	case bson.TypeDouble:

@@ -20,6 +20,7 @@ import (
 	"github.com/gorilla/sessions"
 	"github.com/mongostore/mongostore"
 	"github.com/mongostore/mongostore/internal/mongotest"
+	"github.com/mongostore/mongostore/internal/values"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
@@ -56,18 +57,18 @@ type goods struct {
 
 // eachValue stores the given values, one key each, and compares what comes back. It is on a mongod, since FerretDB
 // lacks some types and takes no dot in a key.
-func eachValue(t *testing.T, codec mongostore.Codec, values map[string][2]any) {
+func eachValue(t *testing.T, codec mongostore.Codec, cases map[string][2]any) {
 	t.Helper()
 	test := func(t *testing.T, p *place) {
 		t.Helper()
 		store := p.store(&mongostore.Config{PayloadCodec: codec})
 		given, want := make(map[any]any), make(map[any]any)
-		for key, value := range values {
+		for key, value := range cases {
 			given[key], want[key] = value[0], value[1]
 		}
 		got := start(t, store, given).values(t, store)
 		for key := range want {
-			if !mongostore.SameValue(got[key], want[key]) {
+			if !values.Equal(got[key], want[key]) {
 				t.Errorf("%s: a %T comes back as %#v, want %#v", key, given[key], got[key], want[key])
 			}
 		}
@@ -424,7 +425,7 @@ func TestR09TypedSlicesAreSingleValuesUnderEachCodec(t *testing.T) {
 			t.Errorf("two positions became %s", got)
 		}
 		raw := map[string]any{"gob": []byte("a"), "bson": []byte("a"), "json": "YQ==", "bytes": "YQ=="}[codec]
-		if got := b.values(t, store)["raw"]; !mongostore.SameValue(got, raw) {
+		if got := b.values(t, store)["raw"]; !values.Equal(got, raw) {
 			t.Errorf("the bytes became %v", got)
 		}
 	})
@@ -752,7 +753,7 @@ func FuzzCodecs(f *testing.F) {
 				t.Fatalf("%s does not write again what it read: %v", name, err)
 			}
 			third := &sessions.Session{Values: make(map[any]any)}
-			if err := codec.Decode(value, third); err != nil || !mongostore.SameValue(third.Values, again.Values) {
+			if err := codec.Decode(value, third); err != nil || !values.Equal(third.Values, again.Values) {
 				t.Fatalf("%s: %v came back as %v, %v", name, again.Values, third.Values, err)
 			}
 		}
@@ -790,7 +791,7 @@ func FuzzDiffer(f *testing.F) {
 				continue
 			}
 			different, known := mongostore.Differ(codec, value, bson.RawValue{Type: bson.Type(kind), Value: b})
-			if known && !different && !mongostore.SameValue(mine.Values, stored.Values) {
+			if known && !different && !values.Equal(mine.Values, stored.Values) {
 				t.Fatalf("%s takes %v for %v", name, mine.Values, stored.Values)
 			}
 		}

@@ -28,8 +28,8 @@ const (
 	load       = "find {_id}"
 	create     = "insert majority"
 	touch      = "update {_id token version expires.$gt} $set(expires updatedAt)"
-	change     = "update {_id token version expires.$gt} $set(expires session updatedAt version) $unset"
-	regenerate = "update {_id token version expires.$gt} $set(createdAt expires session token updatedAt version) $unset majority"
+	change     = "update {_id token version expires.$gt} $set(expires session updatedAt version versions) $unset"
+	regenerate = "update {_id token version expires.$gt} $set(createdAt expires session token updatedAt version versions) $unset majority"
 	logout     = "delete {_id} majority"
 	logoutOf   = "delete {_id token} majority" // of a session whose secret is not proven
 )
@@ -127,7 +127,7 @@ func TestR06RequestsOfOneVisitorSendNoMoreThanTheTableSays(t *testing.T) {
 			v := w.visit()
 			v.Options.MaxAge = 3600
 			return func() { v.saved(w.T) }
-		}, []string{"update {_id token version expires.$gt} $set(expires maxAge session updatedAt version) $unset"}},
+		}, []string{"update {_id token version expires.$gt} $set(expires maxAge session updatedAt version versions) $unset"}},
 		{"changed value and back", nil, func(w *wire) func() {
 			v := w.visit()
 			v.Values["n"] = 1
@@ -272,7 +272,7 @@ func TestR09ConflictIsOneFindAndOneUpdateMore(t *testing.T) {
 			theirs.saved(w.T)
 			w.clock.Advance(time.Hour)
 			return func() { mine.saved(w.T) }
-		}, []string{touch}},
+		}, []string{touch, load, touch}},
 		{"the same key, with OnConflictFail", &mongostore.Config{OnConflict: mongostore.OnConflictFail}, func(w *wire) func() {
 			mine, theirs := w.visit(), w.visit()
 			theirs.Values["n"] = 1
@@ -301,9 +301,9 @@ func TestR10LateSaveFindsOutWithOneUpdateAndOneFind(t *testing.T) {
 		late("changed, after a logout", (*wire).end, true, change, load),
 		late("changed, after a login", (*wire).renew, true, change, load),
 		late("changed, after the deadline", func(w *wire) { w.clock.Advance(15 * 24 * time.Hour) }, true, change, load),
-		late("unchanged, after a logout", (*wire).end, false, touch),
-		late("unchanged, after a login", (*wire).renew, false, touch),
-		late("unchanged, after the deadline", func(w *wire) { w.clock.Advance(15 * 24 * time.Hour) }, false, touch),
+		late("unchanged, after a logout", (*wire).end, false, touch, load),
+		late("unchanged, after a login", (*wire).renew, false, touch, load),
+		late("unchanged, after the deadline", func(w *wire) { w.clock.Advance(15 * 24 * time.Hour) }, false, touch, load),
 	})
 }
 
@@ -433,12 +433,60 @@ func TestR14LoadsAskThePrimaryForLocalDataWhateverTheClientSays(t *testing.T) {
 func TestR14ConfiguredReadPreferenceReachesLoads(t *testing.T) {
 	t.Parallel()
 	p, sent := watched(t, mongotest.ReplicaSet(t))
-	store := p.store(&mongostore.Config{ReadPreference: readpref.PrimaryPreferred()})
+	store := p.store(&mongostore.Config{ReadPreference: readpref.PrimaryPreferred(), Timeout: ample})
 	b := start(t, store, nil)
 	sent.Take()
-	b.load(t, store)
-	if mode := sent.Take()[0].Body.Lookup("$readPreference", "mode").StringValue(); mode != "primaryPreferred" {
-		t.Errorf("the load's read preference is %s", mode)
+	wantErr(t, b.load(t, store).err, nil)
+	if mode, _ := sent.Take()[0].Body.Lookup("$readPreference", "mode").StringValueOK(); mode != "primaryPreferred" {
+		t.Errorf("the load's read preference is %q", mode)
+	}
+}
+
+func TestR14OnlyLoadsGoByTheConfiguredReadPreference(t *testing.T) { // P5
+	t.Parallel()
+	for kind, cfg := range map[string]*mongostore.Config{"split": {}, "plain": {PlainIDs: true}} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			f := newUnreliable(t, mongotest.ReplicaSet(t))
+			cfg.ReadPreference, cfg.Timeout = readpref.PrimaryPreferred(), ample
+			store := f.store(cfg)
+			b := start(t, store, map[any]any{"n": 0})
+			fromPrimary := func(what string, do func(id string)) {
+				t.Helper()
+				v := b.load(t, store)
+				f.sent.Take()
+				do(v.ID)
+				finds := 0
+				for _, c := range f.sent.Take() {
+					mode, _ := c.Body.Lookup("$readPreference", "mode").StringValueOK()
+					if c.Name == "find" && mode != "" && mode != "primary" {
+						t.Errorf("%s: the find asks for %q", what, mode)
+					}
+					finds += map[string]int{"find": 1}[c.Name]
+				}
+				if finds == 0 {
+					t.Errorf("%s: no find was sent", what)
+				}
+			}
+			mine, theirs := b.load(t, store), b.load(t, store)
+			theirs.Values["theirs"] = 1
+			theirs.saved(t)
+			mine.Values["mine"] = 1
+			fromPrimary("a conflict", func(string) { mine.saved(t) })
+
+			lost := b.load(t, store)
+			lost.Values["lost"] = 1
+			mongostore.SetTimeout(store, scant)
+			f.fail(mongotest.Fail{Commands: []string{"update"}, CloseConnection: true})
+			wantErr(t, lost.save(), mongostore.ErrUnavailable)
+			f.mend()
+			fromPrimary("a lost answer", func(string) { lost.saved(t) })
+			fromPrimary("Find", func(id string) { _, err := store.Find(t.Context(), id); wantErr(t, err, nil) })
+			fromPrimary("Touch", func(id string) { wantErr(t, store.Touch(t.Context(), id), nil) })
+			fromPrimary("Update", func(id string) {
+				wantErr(t, store.Update(t.Context(), id, func(values map[any]any) error { values["u"] = 1; return nil }), nil)
+			})
+		})
 	}
 }
 
@@ -475,7 +523,7 @@ func wantIs(t *testing.T, err, target error) {
 // of MongoDB's protocol has.
 func wantPlain(t *testing.T, commands []mongotest.Command) {
 	t.Helper()
-	allowed := []string{"$set", "$unset", "$max", "$gt", "$lte"}
+	allowed := []string{"$set", "$unset", "$max", "$gt", "$lte", "$in"} // the last one where several cookies come
 	for _, c := range commands {
 		for _, part := range statements(c) {
 			for _, op := range operators(part) {

@@ -1,6 +1,7 @@
 package mongostore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/gorilla/securecookie"
 	"github.com/gorilla/sessions"
+	"github.com/mongostore/mongostore/internal/token"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
@@ -28,127 +30,116 @@ const (
 // maxPayload leaves room for the other fields in a document of 16 MiB, the most that MongoDB stores.
 const maxPayload = 15 << 20
 
-// Config holds the options of a [Store]. The zero value of every field is its default, so a nil Config
-// is a good one. New, Open and NewMemory copy it: later changes have no effect. They report every field that is
-// out of its bounds.
-//
-// The functions and interfaces in it are called by many requests at once and must be safe for that.
+// maxPlainPayload is maxPayload under PlainIDs, where an update carries the old payload beside the new one and
+// MongoDB takes 16 MiB and 16 KiB of both: two of 8,396,000 bytes on MongoDB 6.0.
+const maxPlainPayload = 7 << 20
+
+// Config holds the options of a [Store]. The zero value of each field is its default, and a nil Config means all
+// defaults. New, Open and NewMemory copy it, so later changes have no effect, and report every field that is out of
+// bounds. Requests call its functions and interfaces concurrently; they must be safe for that.
 type Config struct {
 	// Lifetime
 
-	// TTL is how long a session lives after its last Save when its MaxAge is 0 (a cookie that ends with
-	// the browser), and, in seconds, rounded up, what Options.MaxAge starts as. A positive MaxAge replaces
-	// it. Default: 14 days. At least a second, at most ten years.
+	// TTL is how long a session lives after its last Save, unless it has a positive MaxAge. Store.Options.MaxAge starts
+	// as TTL in seconds, rounded up. 1 second to 10 years. Default: 14 days.
 	TTL time.Duration
-	// MaxLifetime bounds a session's whole life, counted from its creation or its last Regenerate, however
-	// active it is: the absolute timeout of OWASP. Nothing replaces it. A limit that is introduced or
-	// shortened later holds for the sessions that exist. Default: none. At least a second, at most ten years.
+	// MaxLifetime is OWASP's absolute timeout: it bounds a session's life from its creation or last Regenerate. No MaxAge
+	// extends it. It also applies to existing sessions. 1 second to 10 years. Default: none.
 	MaxLifetime time.Duration
-	// TouchAfter spares writes: a session whose values did not change is written only if that moves its
-	// deadline by at least this much, or by half its lifetime if that is less. A larger value means fewer
-	// writes and an idle timeout that is shorter by up to as much. Default: one second, and less counts as
-	// that. At most ten years.
+	// TouchAfter saves writes: an unchanged session is rewritten only if that moves its deadline, or that of the browser's
+	// cookie, by at least this much, or by half its lifetime if that is less. The idle timeout may be shorter by as much. Up
+	// to 10 years; less than a second counts as a second. Default: 1 second.
 	TouchAfter time.Duration
-	// SkipEmpty leaves a new session without values alone: nothing is stored and no cookie is set, so
-	// crawlers and health checks leave no sessions behind. Default: they are stored, as in other stores.
+	// SkipEmpty stores no new session without values and sets no cookie for it, so crawlers and health checks leave
+	// no sessions behind. Default: false, they are stored, as in other stores.
 	SkipEmpty bool
 
 	// Removal
 
-	// AutoRemove says who deletes expired sessions. It is about disk space alone: a session past its
-	// deadline is never valid, deleted or not. Default: AutoRemoveNative.
+	// AutoRemove says who deletes expired sessions. It only frees disk space: a session past its deadline is never
+	// valid, deleted or not. Default: AutoRemoveNative.
 	AutoRemove AutoRemove
-	// RemoveInterval is the pause between two removals under AutoRemoveInterval, which varies by a tenth
-	// so that many processes do not act at once. Default: 10 minutes. At least a second.
+	// RemoveInterval is the pause between two removals under AutoRemoveInterval. It varies by a tenth, so that many
+	// processes do not act at once. 1 second to 10 years. Default: 10 minutes.
 	RemoveInterval time.Duration
-	// NoIndexes keeps New from making and checking indexes; a deploy script calls Store.EnsureIndexes
-	// instead. New then does no I/O, needs no permission for it, and succeeds while MongoDB is down. It does not
-	// notice a server without TTL indexes either: there, nobody removes under AutoRemoveNative.
+	// NoIndexes keeps New from creating and checking indexes; a deploy script calls Store.EnsureIndexes instead. New
+	// then does no I/O, needs no permission for it, and succeeds while MongoDB is down. It also does not notice a
+	// server without TTL indexes, where AutoRemoveNative removes nothing. Default: false.
 	NoIndexes bool
 
 	// Payload
 
-	// PayloadCodec turns a session's values into what is stored. Default: GobCodec{}.
+	// PayloadCodec encodes the values of a session. Default: GobCodec{}.
 	PayloadCodec Codec
-	// MaxBytes bounds the encoded values of one session; Save answers ErrTooLarge beyond it. Default:
-	// 1 MiB (1 << 20). At least 64, at most 15 MiB, since a MongoDB document ends at 16.
+	// MaxBytes bounds the encoded values of one session; beyond it Save returns ErrTooLarge. 64 bytes to 15 MiB,
+	// since a MongoDB document holds at most 16; under PlainIDs at most 7 MiB, since an update carries the old
+	// values and the new ones. Default: 1 MiB (1 << 20).
 	MaxBytes int
-	// Sealer encrypts the payload at rest; AESGCM makes one. Records it cannot open are ErrDecode, unsealed
-	// ones too unless AcceptUnsealed. Default: none, so whoever reads the database reads the values.
+	// Sealer encrypts the stored values; AESGCM makes one. A record that it cannot open is ErrDecode, and so is an
+	// unsealed one unless AcceptUnsealed is set. Default: none, so whoever reads the database reads the values.
 	Sealer Sealer
-	// AcceptUnsealed, with a Sealer, still reads records that were written before there was one; they are
-	// sealed at their next change. Whoever writes to the database can then plant unsealed ones: switch it
-	// off when TTL has passed. Default: false.
+	// AcceptUnsealed, with a Sealer, still reads unsealed records; they are sealed at their next change. Whoever can write
+	// to the database can then plant some, so switch it off when TTL has passed. Default: false.
 	AcceptUnsealed bool
-	// UserID names the user a session belongs to, "" for nobody. It is asked at each Save, stored in the
-	// field "user" and indexed. What it is given is a copy of the session, with the values that other requests
-	// stored meanwhile; it must only read it. If it panics, the session keeps its user and Logger is told.
-	// Default: none.
+	// UserID returns the user that a session belongs to, "" for nobody. Each Save calls it with a copy of the session
+	// that includes the changes of concurrent requests; it must only read it. The result is stored in the field "user"
+	// and indexed. If UserID panics, the session keeps its user and Logger is told. Default: none.
 	UserID func(*sessions.Session) string
-	// Labels are kept with a session in the clear, for a page like "your devices": the user agent, say.
-	// They are taken when a session is created and at Regenerate, from the request of that Save. It must
-	// only read the session. Values are cut at 512 bytes, and 16 are kept. Default: none.
+	// Labels returns what a page like "your devices" shows of a session, such as the user agent. It is called when a
+	// session is created and at Regenerate, with the request of that Save, and must only read the session. Labels are
+	// never encrypted. At most 16 are kept, and values are cut to 512 bytes. Default: none.
 	Labels func(*http.Request, *sessions.Session) map[string]string
-	// OnConflict says what becomes of a key that two requests changed at the same time.
-	// Default: OnConflictMerge.
+	// OnConflict says what happens if two requests change the same key. Default: OnConflictMerge.
 	OnConflict OnConflict
 
 	// Cookie and id
 
-	// CookieCodecs sign the cookie instead of codecs made from key pairs: the first one encodes, each may
-	// decode. Their values are []byte. New switches off the age limit of those that are
-	// *securecookie.SecureCookie (30 days otherwise), since the record's deadline is the authority.
-	// Default: none; give New either keys or codecs.
+	// CookieCodecs sign the cookie in place of codecs made from key pairs: the first one encodes, any of them may
+	// decode. Their values are []byte. New removes the age limit (by default 30 days) of each
+	// *securecookie.SecureCookie, since the record has the deadline. Give New either keys or codecs. Default: none.
 	CookieCodecs []securecookie.Codec
-	// PlainIDs puts the session's id itself into the cookie, and stores it as _id, as connect-mongo does:
-	// for a collection that is shared with Express. It gives up what split tokens give: whoever has the
-	// signing key and reads the database, or a log of queries, can use the sessions (TransformID prevents
-	// that), and a renewal is two commands. Sessions with split tokens stay valid under it; without it, plain ones are not.
+	// PlainIDs stores the id in the cookie as _id, as connect-mongo does, for a collection that is shared with Express. It
+	// is weaker than split tokens: whoever has the signing key and reads the database, or a log of queries, can use the
+	// sessions (TransformID prevents that), and a renewal takes three commands. With it, split tokens stay valid; without
+	// it, plain ids are not. Default: false.
 	PlainIDs bool
-	// LastModified writes the field "lastModified" with each write but a deletion, the time in it as in "updatedAt": for a
-	// collection that is shared with connect-mongo under touchAfter, which knows by that field when it last wrote a
-	// session. Without it, Express works all the same, but does not spare the write of a session that was made here.
-	// Default: false.
+	// LastModified sets the field "lastModified" to the time in "updatedAt" with each write but a deletion: for a
+	// collection that is shared with connect-mongo under touchAfter, which finds its last write by that field. Without
+	// it, Express still works, but rewrites sessions that were made here more often. Default: false.
 	LastModified bool
-	// TransformID makes the stored _id from the cookie's id; HashID is a good one. Only with PlainIDs.
-	// Default: the id itself.
+	// TransformID returns the _id to store for the id in the cookie, with PlainIDs; HashID makes a good one. Default: none.
 	TransformID func(id string) string
-	// Previous is the store that this one replaces. A session that only it knows is taken over with its
-	// values; the first Save stores it here, sets this store's cookie and ends it there. A CookieStore's
-	// sessions cannot be ended: their old cookies stay good until their age limit. Of its errors ErrUnavailable
-	// and ErrDecode are passed on; any other one means that it does not know the session. Default: none.
+	// Previous is the store that this one replaces. A session that only it knows is imported: the first Save stores it
+	// here, sets this store's cookie and ends it there. The cookies of a CookieStore stay valid until their age limit.
+	// Its ErrUnavailable and ErrDecode are passed on; after any other error it does not know the session. Default: none.
 	Previous sessions.Store
 
 	// MongoDB
 
-	// WriteConcern is used for all writes. Default: majority for those that must survive a failover (a
-	// new session, a new secret, a deletion), the collection's own for the rest. It must be acknowledged.
+	// WriteConcern is for all writes and must be acknowledged. Default: majority for writes that must survive a
+	// failover (a new session, a new secret, a deletion), the collection's own for the rest.
 	WriteConcern *writeconcern.WriteConcern
-	// ReadPreference of loads. Anything but the primary may miss a session that was just stored, or show
-	// one that was just ended. Default: primary, whatever the client says.
+	// ReadPreference is for loads only; a Save reads from the primary. Anything but the primary may miss a session that was
+	// just stored, or show one that has just ended. Default: primary, whatever the client says.
 	ReadPreference *readpref.ReadPref
-	// Timeout bounds a whole load and a whole Save, repetitions included. It takes the place of the
-	// request's own cancellation, so a closed browser tab loses no logout. Default: 5 seconds. At least a
-	// millisecond, at most an hour.
+	// Timeout bounds a whole load and a whole Save, retries included. It replaces the request's own cancellation, so
+	// that closing the browser tab does not stop a logout. 1 millisecond to 1 hour. Default: 5 seconds.
 	Timeout time.Duration
 
 	// Watching
 
-	// Observe is told of each operation, after it, in its goroutine, so it must not block. If it panics
-	// Logger is told. Default: none.
+	// Observe is called after each operation and must not block it. If it panics, Logger is told. Default: none.
 	Observe func(context.Context, Event)
-	// Logger is told of failures in the background and of fallbacks, never of secrets or values.
-	// Default: slog.Default().
+	// Logger reports failures in the background and fallbacks, never secrets or values. Default: slog.Default().
 	Logger *slog.Logger
 
 	// Open only
 
-	// ClientOptions are the driver's options, over those of the URI: a TLS configuration, a command
-	// monitor. Default: none.
+	// ClientOptions are driver options that override the URI: a TLS configuration, a command monitor. Default: none.
 	ClientOptions *options.ClientOptions
-	// Database has the collection. Default: the URI's database; neither is an error.
+	// Database holds the collection. Default: the URI's database; it is an error if that names none either.
 	Database string
-	// Collection has the sessions. Default: "sessions".
+	// Collection holds the sessions. Default: "sessions".
 	Collection string
 }
 
@@ -156,47 +147,46 @@ type Config struct {
 type AutoRemove int
 
 const (
-	// AutoRemoveNative leaves it to MongoDB, by a TTL index on "expires" that New makes or repairs. On a
-	// server without TTL indexes the store falls back to AutoRemoveInterval and logs that.
+	// AutoRemoveNative leaves it to MongoDB, by a TTL index on "expires" that New creates or repairs. On a server
+	// without TTL indexes the store falls back to AutoRemoveInterval and logs that.
 	AutoRemoveNative AutoRemove = iota
-	// AutoRemoveInterval lets every process that has a Store delete them each RemoveInterval.
+	// AutoRemoveInterval makes every process that has a Store delete them each RemoveInterval.
 	AutoRemoveInterval
-	// AutoRemoveDisabled leaves it to you, for example by Store.RemoveExpired from cron. No TTL index is
-	// made; one that exists still removes.
+	// AutoRemoveDisabled leaves it to you, for example to a cron job that calls Store.RemoveExpired. No TTL index is
+	// created; an existing one still deletes.
 	AutoRemoveDisabled
 )
 
 // String returns the constant's name without its prefix.
 func (a AutoRemove) String() string {
-	names := [...]string{"Native", "Interval", "Disabled"}
-	if a < 0 || int(a) >= len(names) {
-		return fmt.Sprintf("AutoRemove(%d)", int(a))
-	}
-	return names[a]
+	return nameOf("AutoRemove", int(a), "Native", "Interval", "Disabled")
 }
 
-// OnConflict says what becomes of a session that two requests changed at the same time. Changes of
-// different keys never conflict, except under OnConflictOverwrite, and neither do additions to a []any,
-// as AddFlash makes them.
+// OnConflict says what happens if two requests change a session at the same time. Changes of different keys conflict
+// only under OnConflictOverwrite. Additions to a []any, as AddFlash makes them, never conflict, and neither does an
+// addition by one request with Flashes in both.
 type OnConflict int
 
 const (
 	// OnConflictMerge keeps the changes of both; where they changed the same key, the later Save wins.
 	OnConflictMerge OnConflict = iota
-	// OnConflictOverwrite stores the values of the later Save whole, as other stores do.
+	// OnConflictOverwrite stores all values of the later Save, as other stores do, unless it changed none.
 	OnConflictOverwrite
-	// OnConflictFail keeps the changes of both, but where they changed the same key the later Save
-	// answers ErrConflict and stores nothing.
+	// OnConflictFail keeps the changes of both, but where they changed the same key the later Save returns ErrConflict
+	// and stores nothing, even if both made the same change: a number that both counted up would be one short.
 	OnConflictFail
 )
 
 // String returns the constant's name without its prefix.
 func (o OnConflict) String() string {
-	names := [...]string{"Merge", "Overwrite", "Fail"}
-	if o < 0 || int(o) >= len(names) {
-		return fmt.Sprintf("OnConflict(%d)", int(o))
+	return nameOf("OnConflict", int(o), "Merge", "Overwrite", "Fail")
+}
+
+func nameOf(kind string, value int, names ...string) string {
+	if value < 0 || value >= len(names) {
+		return fmt.Sprintf("%s(%d)", kind, value)
 	}
-	return names[o]
+	return names[value]
 }
 
 // withDefaults returns a copy of c, which may be nil, with every default filled in.
@@ -205,28 +195,20 @@ func (c *Config) withDefaults() Config {
 	if c != nil {
 		d = *c
 	}
-	d.TTL = orDefault(d.TTL, defaultTTL)
-	d.TouchAfter = orDefault(d.TouchAfter, defaultTouchAfter)
-	d.RemoveInterval = orDefault(d.RemoveInterval, defaultRemoveInterval)
-	d.MaxBytes = orDefault(d.MaxBytes, defaultMaxBytes)
-	d.Timeout = orDefault(d.Timeout, defaultTimeout)
-	d.ReadPreference = orDefault(d.ReadPreference, readpref.Primary())
-	d.Logger = orDefault(d.Logger, slog.Default())
+	d.TTL = cmp.Or(d.TTL, defaultTTL)
+	d.TouchAfter = cmp.Or(d.TouchAfter, defaultTouchAfter)
+	d.RemoveInterval = cmp.Or(d.RemoveInterval, defaultRemoveInterval)
+	d.MaxBytes = cmp.Or(d.MaxBytes, defaultMaxBytes)
+	d.Timeout = cmp.Or(d.Timeout, defaultTimeout)
+	d.ReadPreference = cmp.Or(d.ReadPreference, readpref.Primary())
+	d.Logger = cmp.Or(d.Logger, slog.Default())
 	if d.PayloadCodec == nil {
 		d.PayloadCodec = GobCodec{}
 	}
 	return d
 }
 
-func orDefault[T comparable](value, otherwise T) T {
-	var zero T
-	if value == zero {
-		return otherwise
-	}
-	return value
-}
-
-// validate reports every field that is out of bounds; c has its defaults.
+// validate reports every field that is out of bounds. c has its defaults.
 func (c *Config) validate() error {
 	return errors.Join(
 		durationWithin("TTL", c.TTL, time.Second, maxLifetime),
@@ -239,33 +221,36 @@ func (c *Config) validate() error {
 			"AutoRemove is %d, not one of AutoRemoveNative, AutoRemoveInterval and AutoRemoveDisabled", int(c.AutoRemove)),
 		check(c.OnConflict >= OnConflictMerge && c.OnConflict <= OnConflictFail,
 			"OnConflict is %d, not one of OnConflictMerge, OnConflictOverwrite and OnConflictFail", int(c.OnConflict)),
-		check(c.MaxBytes >= 64 && c.MaxBytes <= maxPayload, "MaxBytes is %d, not between 64 and %d (15 MiB)", c.MaxBytes, maxPayload),
+		c.checkMaxBytes(),
 		check(c.TransformID == nil || c.PlainIDs, "TransformID is set without PlainIDs; split tokens are stored as a hash anyway"),
 		check(!c.AcceptUnsealed || c.Sealer != nil, "AcceptUnsealed is set without a Sealer"),
-		checkSealer(c.Sealer),
-		checkCodec(c.PayloadCodec),
+		checkParts(c.Sealer, c.PayloadCodec),
 		check(c.WriteConcern == nil || c.WriteConcern.Acknowledged(),
 			"WriteConcern is w:0, unacknowledged: the store could not tell whether a session was stored; use w:1 or more"),
 	)
+}
+
+func (c *Config) checkMaxBytes() error {
+	if c.PlainIDs {
+		return check(c.MaxBytes >= 64 && c.MaxBytes <= maxPlainPayload,
+			"MaxBytes is %d, not between 64 and %d (7 MiB), as an update under PlainIDs carries the old values too", c.MaxBytes, maxPlainPayload)
+	}
+	return check(c.MaxBytes >= 64 && c.MaxBytes <= maxPayload, "MaxBytes is %d, not between 64 and %d (15 MiB)", c.MaxBytes, maxPayload)
 }
 
 func durationWithin(field string, value, least, most time.Duration) error {
 	return check(value >= least && value <= most, "%s is %v, not between %v and %v", field, value, least, most)
 }
 
-// checkSealer reports what is wrong with the keys of AESGCM.
-func checkSealer(sealer Sealer) error {
-	if s, ok := sealer.(*aesGCM); ok {
-		return s.err
-	}
-	return nil
-}
-
-func checkCodec(codec Codec) error {
+// checkParts reports what AESGCM and a RecordCodec have to say about their own settings.
+func checkParts(sealer Sealer, codec Codec) (err error) {
 	if c, ok := codec.(RecordCodec); ok {
-		return c.Check()
+		err = c.Check()
 	}
-	return nil
+	if s, ok := sealer.(*aesGCM); ok {
+		err = errors.Join(s.err, err)
+	}
+	return err
 }
 
 func check(ok bool, format string, args ...any) error {
@@ -275,8 +260,8 @@ func check(ok bool, format string, args ...any) error {
 	return fmt.Errorf("mongostore: Config."+format, args...)
 }
 
-// newCodecs returns the codecs of the cookie, from key pairs or from Config.CookieCodecs, each tried out:
-// securecookie itself notices a bad key at the first request only, or falls back to an older pair.
+// newCodecs returns the codecs of the cookie, from key pairs or Config.CookieCodecs, and tries out each: securecookie
+// itself reports a bad key only at the first request, or falls back to an older pair.
 func newCodecs(codecs []securecookie.Codec, keyPairs [][]byte) ([]securecookie.Codec, error) {
 	switch {
 	case len(codecs) > 0 && len(keyPairs) > 0:
@@ -308,16 +293,12 @@ func newCodecs(codecs []securecookie.Codec, keyPairs [][]byte) ([]securecookie.C
 }
 
 func checkKeyPairs(keyPairs [][]byte) error {
-	for i := 0; i < len(keyPairs); i += 2 {
-		if len(keyPairs[i]) == 0 {
-			return fmt.Errorf("mongostore: authentication key %d is empty; use 32 or 64 random bytes (keys come in pairs: authentication, encryption or nil)", i/2+1)
-		}
-		if i+1 == len(keyPairs) {
-			break
-		}
-		switch n := len(keyPairs[i+1]); n {
-		case 0, 16, 24, 32:
-		default:
+	for i, key := range keyPairs {
+		switch n := len(key); {
+		case i%2 == 0 && n == 0:
+			return fmt.Errorf("mongostore: authentication key %d is empty; use 32 or 64 random bytes "+
+				"(keys come in pairs: authentication, encryption or nil)", i/2+1)
+		case i%2 == 1 && !slices.Contains([]int{0, 16, 24, 32}, n):
 			return fmt.Errorf("mongostore: encryption key %d has %d bytes; AES needs 16, 24 or 32, nil means no encryption", i/2+1, n)
 		}
 	}
@@ -327,17 +308,14 @@ func checkKeyPairs(keyPairs [][]byte) error {
 // tryCodec round-trips a value through one codec.
 func tryCodec(codec securecookie.Codec) error {
 	const name = "mongostore"
-	value := credentials{handle: newSecret(), secret: newSecret()}.value() // of full length, since codecs have a maximum
+	value := token.New().Value() // as long as a real one, since codecs have a maximum
 	encoded, err := codec.Encode(name, []byte(value))
-	if err != nil {
-		return err
-	}
 	var decoded []byte
-	if err := codec.Decode(name, encoded, &decoded); err != nil {
-		return err
+	if err == nil {
+		err = codec.Decode(name, encoded, &decoded)
 	}
-	if string(decoded) != value {
-		return errors.New("a []byte does not come back as it was")
+	if err == nil && string(decoded) != value {
+		err = errors.New("a []byte does not come back as it was")
 	}
-	return nil
+	return err
 }

@@ -109,6 +109,8 @@ func TestR22AnErrorOfNewNamesTheFieldItsValueAndTheBound(t *testing.T) {
 		"OnConflict below zero":     {mongostore.Config{OnConflict: -1}, []string{"Config.OnConflict", "-1", "OnConflictMerge"}},
 		"MaxBytes below zero":       {mongostore.Config{MaxBytes: -1}, []string{"Config.MaxBytes", "-1", "64"}},
 		"MaxBytes over 15 MiB":      {mongostore.Config{MaxBytes: 15<<20 + 1}, []string{"Config.MaxBytes", "15728641", "15728640"}},
+		"MaxBytes under PlainIDs":   {mongostore.Config{PlainIDs: true, MaxBytes: 7<<20 + 1}, []string{"Config.MaxBytes", "7340033", "7340032", "PlainIDs"}},
+		"MaxBytes far too large":    {mongostore.Config{PlainIDs: true, MaxBytes: 16 << 20}, []string{"Config.MaxBytes", "16777216", "7340032", "PlainIDs"}},
 		"WriteConcern w:0":          {mongostore.Config{WriteConcern: writeconcern.Unacknowledged()}, []string{"Config.WriteConcern", "w:0", "w:1"}},
 		"keys and codecs": {
 			mongostore.Config{CookieCodecs: []securecookie.Codec{securecookie.New(key, nil)}},
@@ -138,6 +140,7 @@ func TestR22TheBoundsThemselvesAreAllowed(t *testing.T) {
 		for _, cfg := range []mongostore.Config{
 			{TTL: time.Second, MaxLifetime: time.Second, TouchAfter: 1, RemoveInterval: time.Second, Timeout: time.Hour, MaxBytes: 64},
 			{TTL: tenYears, MaxLifetime: tenYears, TouchAfter: tenYears, RemoveInterval: tenYears, MaxBytes: 15 << 20},
+			{PlainIDs: true, MaxBytes: 7 << 20},
 			{AutoRemove: mongostore.AutoRemoveDisabled, OnConflict: mongostore.OnConflictFail, WriteConcern: writeconcern.W1()},
 		} {
 			if _, err := p.open(&cfg); err != nil {

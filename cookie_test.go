@@ -153,13 +153,17 @@ func cookiesOf(w *httptest.ResponseRecorder) []*http.Cookie {
 	return (&http.Response{Header: w.Header()}).Cookies()
 }
 
-func TestR06TheFirstLiveCookieOfANameWins(t *testing.T) {
+func TestR06TheFirstLiveCookieOfANameWins(t *testing.T) { // P20
 	t.Parallel()
 	onEach(t, func(t *testing.T, p *place) {
 		store := p.store(nil)
 		one := start(t, store, map[any]any{"n": 1}).cookies[0].Value
 		two := start(t, store, map[any]any{"n": 2}).cookies[0].Value
 		dead := signed(t, store, "dead.secret")
+		var planted []string
+		for i := range 16 {
+			planted = append(planted, signed(t, store, fmt.Sprintf("dead%d.secret", i)))
+		}
 		for _, test := range []struct {
 			cookies []string
 			want    any
@@ -171,8 +175,9 @@ func TestR06TheFirstLiveCookieOfANameWins(t *testing.T) {
 			{[]string{"garbage", one}, 1, nil},
 			{[]string{one, "garbage"}, 1, nil},
 			{[]string{dead, one}, 1, nil},
-			{[]string{dead, dead, dead, one}, 1, nil},
-			{[]string{dead, dead, dead, dead, one}, nil, nil},
+			{[]string{dead, dead, dead, dead, one}, 1, nil},
+			{append(planted[:15:15], one), 1, nil},
+			{append(planted[:16:16], one), nil, nil},
 			{[]string{"g", "a", "r", "b", "age", one}, 1, nil},
 			{[]string{dead, "garbage"}, nil, nil},
 			{[]string{"garbage", dead}, nil, nil},
@@ -183,6 +188,64 @@ func TestR06TheFirstLiveCookieOfANameWins(t *testing.T) {
 				t.Errorf("%.9v: values %v, error %v; want %v, %v", test.cookies, v.Values, v.err, test.want, test.err)
 			}
 		}
+	})
+}
+
+func TestR06DeadCookiesThatWerePlantedLockNobodyOut(t *testing.T) { // P20
+	t.Parallel()
+	eachKind(t, func(t *testing.T, p *place, cfg *mongostore.Config) {
+		store := p.store(cfg)
+		for _, dead := range []int{4, 15} {
+			b := new(browser)
+			for range dead { // ended, and still signed; sent first, as those of a longer path are
+				ended := start(t, store, map[any]any{"n": "0"})
+				logout := ended.load(t, store)
+				logout.Options.MaxAge = -1
+				logout.saved(t)
+				b.cookies = append(b.cookies, &http.Cookie{Name: name, Value: ended.cookies[0].Value, Path: "/area"})
+			}
+			login := b.load(t, store)
+			wantErr(t, login.err, nil)
+			login.Values["user"] = "ada"
+			store.Regenerate(login.Session)
+			login.saved(t)
+			login.arrive()
+			b.wantValues(t, store, map[any]any{"user": "ada"})
+			again := b.load(t, store)
+			again.Values["n"] = "1"
+			again.saved(t)
+			b.wantValues(t, store, map[any]any{"user": "ada", "n": "1"})
+
+			logout := b.load(t, store)
+			logout.Options.MaxAge = -1
+			logout.saved(t)
+			b.wantGone(t, store)
+			p.wantCount(0)
+		}
+	})
+}
+
+func TestR06SeveralCookiesAreLookedUpByOneFind(t *testing.T) { // P20
+	t.Parallel()
+	dead := func(w *wire) (cookies []*http.Cookie) {
+		for i := range 15 {
+			cookies = append(cookies, sending(signed(w.T, w.store, fmt.Sprintf("dead%d.secret", i))).cookies...)
+		}
+		return cookies
+	}
+	runRows(t, []wireRow{
+		{"first", nil, func(w *wire) func() {
+			w.cookies = append(w.cookies, dead(w)...)
+			return func() { w.browser.wantValues(w.T, w.store, map[any]any{"n": 0}) }
+		}, []string{"find {_id.$in}"}},
+		{"last", nil, func(w *wire) func() {
+			w.cookies = append(dead(w), w.cookies...)
+			return func() { w.browser.wantValues(w.T, w.store, map[any]any{"n": 0}) }
+		}, []string{"find {_id.$in}"}},
+		{"one cookie twice", nil, func(w *wire) func() {
+			w.cookies = append(w.cookies, w.cookies...)
+			return func() { w.browser.wantValues(w.T, w.store, map[any]any{"n": 0}) }
+		}, []string{load}},
 	})
 }
 

@@ -1,5 +1,5 @@
-// Package mongostore keeps the sessions of [gorilla/sessions] in MongoDB. The browser holds a signed cookie;
-// the values, their deadline and the removal of what has expired are the collection's.
+// Package mongostore is a MongoDB session store for [gorilla/sessions]. Session data lives in MongoDB, the browser gets
+// only a signed cookie, and expired sessions are deleted automatically.
 //
 // This program counts the visits of each browser:
 //
@@ -36,7 +36,7 @@
 //	// counter counts a visitor's requests.
 //	func counter(store sessions.Store) http.Handler {
 //		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-//			session, _ := store.Get(r, "sid") // never nil; of an outage Save tells too
+//			session, _ := store.Get(r, "sid") // never nil; if MongoDB is down, Save reports it
 //			visits, _ := session.Values["visits"].(int)
 //			session.Values["visits"] = visits + 1
 //			if err := session.Save(r, w); err != nil {
@@ -49,49 +49,45 @@
 //
 // # Login and logout
 //
-// Call [Store.Regenerate] at login, so that a cookie from before is worthless after it. Set
-// session.Options.MaxAge to -1 and save to log out. A MaxAge that the application sets on a session is kept
-// with it: 0 for a cookie that goes with the browser, more for "remember me".
+// Call [Store.Regenerate] at login, so that older cookies are worthless after it. To log out, set session.Options.MaxAge
+// to -1 and save. The session keeps any other MaxAge: 0 for a cookie that ends with the browser, more for "remember me".
 //
 // # Errors
 //
-// The session beside an error of [Store.Get] is new and safe to save; only ErrUnavailable needs an answer
-// of its own, 503. From Save, ErrNotFound means that the session ended meanwhile: send the user to log in.
-// Use session.Save, since gorilla's sessions.Save turns errors into text.
+// [Store.Get] returns a new session beside an error, safe to save; only ErrUnavailable needs an answer of its own, 503. If
+// Save returns ErrNotFound, the session has ended: send the user to log in. Call session.Save; gorilla's sessions.Save
+// turns errors into text.
 //
 // # Lifetime
 //
-// A session ends when its deadline has passed, whether or not its record has been removed. The deadline is
-// MaxAge, or Config.TTL if that is 0, after the last Save, and never later than Config.MaxLifetime after
-// the login. [Store.KeepAlive] lets requests that only read count as well.
+// A session ends at its deadline, whether or not its record has been deleted by then: MaxAge, or Config.TTL if that is 0,
+// after the last Save, and never later than Config.MaxLifetime after the login. With [Store.KeepAlive], requests that
+// only read count too.
 //
-// # Requests at the same time
+// # Concurrent requests
 //
-// Save merges: changes of different keys all survive, and so does what requests add with AddFlash. Of two
-// changes of one key the later Save wins, unless Config.OnConflict says otherwise. A session that has ended
-// is never brought back by a late Save.
+// Save merges: changes of different keys all survive, and so do additions with AddFlash. If two requests change the same
+// key, the later Save wins, unless Config.OnConflict says otherwise. A late Save cannot bring back an ended session.
 //
 // # Values
 //
-// Config.PayloadCodec encodes the values: [GobCodec], the default, takes any type, [JSONCodec] and
-// [BSONCodec] can be read by others, [BytesCodec] takes the functions of another format. With a
-// Config.Sealer, such as [AESGCM], the database holds them encrypted.
+// Config.PayloadCodec encodes the values: [GobCodec], the default, takes any type, [JSONCodec] and [BSONCodec] can be read
+// by others, [BytesCodec] takes the functions of another format. A Config.Sealer, such as [AESGCM], encrypts them.
 //
-// # From outside
+// # From outside a request
 //
-// With Config.UserID, [Store.ByUser] lists the sessions of a user and [Store.DestroyByUser] ends them:
-// "your devices", "log out everywhere". [Store.Update] changes the values of a session and [Store.Destroy]
-// ends it, whatever its requests are doing. Config.Observe is told of each operation, for metrics and logs.
+// With Config.UserID, [Store.ByUser] lists the sessions of a user and [Store.DestroyByUser] ends them: "your devices",
+// "log out everywhere". [Store.Update] changes the values of a session and [Store.Destroy] ends it, whatever its requests
+// are doing. Config.Observe is called after each operation, for metrics and logs.
 //
 // # Moving in
 //
-// Config.Previous is the store of before: its sessions are taken over, and nobody has to log in again.
-// Config.PlainIDs stores sessions as connect-mongo does for Express.
+// Config.Previous is your former store: its sessions are imported, and nobody has to log in again. Config.PlainIDs stores
+// sessions as connect-mongo does for Express.
 //
 // # Tests
 //
-// [NewMemory] needs no server. It works in a bubble of testing/synctest, where a session's lifetime passes
-// at once.
+// [NewMemory] needs no server. In a testing/synctest bubble, a session's lifetime passes at once.
 //
 // [gorilla/sessions]: https://pkg.go.dev/github.com/gorilla/sessions
 package mongostore

@@ -1,13 +1,15 @@
 package mongostore
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/gorilla/sessions"
-	"go.mongodb.org/mongo-driver/v2/mongo"
+	"github.com/mongostore/mongostore/internal/token"
 )
 
 // afterOutage bounds a logout whose load has just waited for Timeout in vain.
@@ -15,20 +17,14 @@ const afterOutage = time.Second
 
 // refuse is a Save of a session that is not this store's. It writes nothing, but who logs out is logged out:
 // the cookie is expired, and what the request's cookies prove ends.
-func (s *Store) refuse(r *http.Request, w http.ResponseWriter, session *sessions.Session, refusal error) error {
+func (s *Store) refuse(ctx context.Context, r *http.Request, w http.ResponseWriter, session *sessions.Session, refusal error) (Event, error) {
 	if session == nil || session.Options == nil || session.Options.MaxAge >= 0 || !validCookieName(session.Name()) {
-		return refusal
+		return Event{}, refusal
 	}
-	ctx, cancel := s.saveContext(r)
-	defer cancel()
 	copied := *session
 	copied.Values = nil
-	done := s.watch(ctx)
-	event, err := s.end(ctx, r, w, &copied, new(state), *session.Options)
-	if event.Op != "" {
-		done(event)
-	}
-	return errors.Join(refusal, err)
+	e, err := s.end(ctx, r, w, &copied, new(state), *session.Options)
+	return e, errors.Join(refusal, err)
 }
 
 // end deletes the session: the record of this session and of every cookie in the request that proves one.
@@ -40,32 +36,32 @@ func (s *Store) end(ctx context.Context, r *http.Request, w http.ResponseWriter,
 		defer cancel()
 	}
 	defaults := s.defaultOptions()
-	options.Path = orDefault(options.Path, defaults.Path)
-	options.Domain = orDefault(options.Domain, defaults.Domain)
+	options.Path = cmp.Or(options.Path, defaults.Path)
+	options.Domain = cmp.Or(options.Domain, defaults.Domain)
 	options.MaxAge = -1
 	cookies, unnamed := s.cookiesOf(r, w, session.Name())
 	setCookie(w, session.Name(), "", options)
 
 	e := Event{Op: OpDestroy, Name: session.Name()}
 	if st.base != nil {
-		e = eventOf(OpDestroy, &st.base.record, nil)
+		e = eventOf(OpDestroy, &st.base.Record)
 	}
 	deleted := s.deleteAll(ctx, cookies, st, &e)
-	if err := errors.Join(unnamed, s.logoutPrevious(r, session.Name(), st.taken)); err != nil {
+	if err := errors.Join(unnamed, s.logoutImported(r, session.Name(), st.imported)); err != nil {
 		deleted, e.Err = false, errors.Join(e.Err, err)
 	}
 	if deleted {
 		session.ID, session.IsNew = "", true
 		clear(session.Values)
-		st.knowledge = knowledge{handed: defaults}
+		st.ended(defaults)
 	}
 	return e, e.Err
 }
 
-// cookiesOf returns the sessions that the cookies of a request prove, and those that an earlier Save of another
-// object has set a cookie for in the same response. The error is Config.TransformID's.
-func (s *Store) cookiesOf(r *http.Request, w http.ResponseWriter, name string) ([]presented, error) {
-	cookies, err := s.presentedBy(r, name)
+// cookiesOf returns what the cookies of a request prove, and those that an earlier Save, of another object, has set in the
+// same response. The error is Config.TransformID's.
+func (s *Store) cookiesOf(r *http.Request, w http.ResponseWriter, name string) ([]verifiedCookie, error) {
+	cookies, err := s.verifiedCookies(r, name)
 	for _, cookie := range (&http.Response{Header: w.Header()}).Cookies() {
 		if cookie.Name != name || cookie.Value == "" {
 			continue
@@ -80,37 +76,75 @@ func (s *Store) cookiesOf(r *http.Request, w http.ResponseWriter, name string) (
 	return cookies, err
 }
 
-// deleteAll deletes the records of a session and of the cookies beside it. By the id alone if the secret was
-// proven, since a logout wins over a renewal at the same time; else by id and token. Deleted may be true beside the error of a write concern.
-func (s *Store) deleteAll(ctx context.Context, cookies []presented, st *state, e *Event) (deleted bool) {
+// deleteAll deletes the records of a session and of the cookies beside it: by id alone if the secret was proven, since a
+// logout wins over a renewal, else by id and token. Deleted may be true beside the error of a write concern.
+func (s *Store) deleteAll(ctx context.Context, cookies []verifiedCookie, st *state, e *Event) (deleted bool) {
 	deleted = true
 	done := map[string]bool{"": true} // by id, or by id and token
-	remove := func(id string, token []byte) {
-		if done[id] || done[id+string(token)] {
+	remove := func(c token.Credentials, proof []byte) {
+		if done[c.ID] || done[c.ID+string(proof)] {
 			return
 		}
-		done[id+string(token)] = true
-		n, err := s.backend.delete(ctx, id, token)
-		if mongo.IsNetworkError(err) && !mongo.IsTimeout(err) {
-			n, err = s.backend.delete(ctx, id, token)
+		done[c.ID+string(proof)] = true
+		var n int64
+		var err error
+		if c.Secret == "" {
+			n, err = s.endPlain(ctx, c.ID)
+		} else {
+			n, err = s.server.delete(ctx, c.ID, proof)
 		}
 		e.Removed += n
-		deleted = deleted && (err == nil || onlyConcern(err))
+		deleted = deleted && wasDone(err)
 		e.Err = errors.Join(e.Err, err)
 	}
 	if st.proven {
-		remove(st.cookie.id, nil)
+		remove(st.cookie, nil)
 	}
-	for _, a := range st.attempts {
-		remove(a.cred.id, a.cred.proof())
+	for _, a := range st.unknown {
+		remove(a.Credentials, a.Credentials.Proof())
 	}
-	if st.taken != nil {
-		remove(st.next.id, st.next.proof())
+	if st.imported != nil {
+		remove(st.next, st.next.Proof())
 	}
-	remove(st.cookie.id, st.cookie.proof())
+	remove(st.cookie, st.cookie.Proof())
 	for _, c := range cookies {
-		remove(c.id, c.proof())
+		remove(c.Credentials, c.Proof())
 	}
-	e.Err = unavailable(e.Err)
 	return deleted
+}
+
+// endPlain ends the session of a plain id, or what it was renewed to. The first try is the ordinary case; it leaves a
+// tombstone alone, which tells of a renewal.
+func (s *Store) endPlain(ctx context.Context, id string) (removed int64, err error) {
+	n, err := s.server.delete(ctx, id, []byte{})
+	if n > 0 || err != nil {
+		return n, err
+	}
+	return s.endRenewed(ctx, id, false)
+}
+
+// maxRenewals bounds how many tombstones in a row, each of which lasts some minutes, are followed.
+const maxRenewals = 100
+
+// endRenewed ends the session with this stored id, or what renewals have made of it since. A plain id, as a cookie
+// carries it, proves no session that has a secret; an administrator ends that too.
+func (s *Store) endRenewed(ctx context.Context, id string, withSecret bool) (removed int64, err error) {
+	for range maxRenewals {
+		rec, err := s.server.find(ctx, id)
+		switch {
+		case err != nil || rec == nil || rec.Token != nil && !rec.Retired() && !withSecret:
+			return 0, err
+		case rec.Retired():
+			id = rec.Next
+			continue
+		}
+		proof := append([]byte{}, rec.Token...)
+		if len(proof) == 0 && rec.Token != nil {
+			proof = nil // edited into a token that nothing fits
+		}
+		if n, err := s.server.delete(ctx, id, proof); n > 0 || err != nil {
+			return n, err
+		}
+	}
+	return 0, fmt.Errorf("mongostore: %w: the session was renewed again and again", ErrUnavailable)
 }

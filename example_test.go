@@ -35,7 +35,7 @@ import (
 //nolint:errcheck,gosec // as an application would write it; a number is no XSS
 func counter(store sessions.Store) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		session, _ := store.Get(r, "sid") // never nil; of an outage Save tells too
+		session, _ := store.Get(r, "sid") // never nil; if MongoDB is down, Save reports it
 		visits, _ := session.Values["visits"].(int)
 		session.Values["visits"] = visits + 1
 		if err := session.Save(r, w); err != nil {

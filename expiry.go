@@ -1,21 +1,19 @@
 package mongostore
 
-import (
-	"math"
-	"time"
+import "time"
+
+// No session lives longer than ten years.
+const (
+	maxLifetime = 10 * 365 * 24 * time.Hour
+	maxMaxAge   = int(maxLifetime / time.Second)
 )
-
-// maxLifetime is the longest life a session can have: more than ten years counts as ten.
-const maxLifetime = 10 * 365 * 24 * time.Hour
-
-const maxMaxAge = int(maxLifetime / time.Second)
 
 // lifetimes are the settings that decide how long a session lives.
 type lifetimes struct {
 	ttl, max, touchAfter time.Duration
 }
 
-// of returns how long a session with this MaxAge (in seconds) lives after a Save.
+// of returns how long a session with this MaxAge, in seconds, lives after a Save.
 func (l lifetimes) of(maxAge int) time.Duration {
 	if maxAge <= 0 {
 		return l.ttl
@@ -23,57 +21,51 @@ func (l lifetimes) of(maxAge int) time.Duration {
 	return time.Duration(min(maxAge, maxMaxAge)) * time.Second
 }
 
-// deadline returns when a session that is saved now expires: its lifetime from now on, but never later
-// than its birth plus the absolute limit.
+// deadline returns when a session that is saved now expires: after its lifetime, or at the absolute limit before that.
 func (l lifetimes) deadline(now, createdAt time.Time, maxAge int) time.Time {
-	deadline := now.Add(l.of(maxAge))
-	if l.max > 0 && !createdAt.IsZero() {
-		deadline = earlier(deadline, createdAt.Add(l.max))
+	deadline, limit := now.Add(l.of(maxAge)), createdAt.Add(l.max)
+	if l.max > 0 && !createdAt.IsZero() && limit.Before(deadline) {
+		return limit
 	}
 	return deadline
 }
 
-// live reports whether a record is valid now, whoever has or has not deleted it yet.
-func (l lifetimes) live(rec *record, now time.Time) bool {
-	return rec.expires.After(now) && !l.outlived(rec, now)
+// live reports whether a record with this deadline and time of creation is valid now, deleted or not.
+func (l lifetimes) live(expires, createdAt time.Time, split bool, now time.Time) bool {
+	return expires.After(now) && !l.outlived(createdAt, split, now)
 }
 
-// outlived reports whether a record is past the absolute limit, which its deadline need not tell if the
-// limit is younger than the record.
-// A split token's record that lost its birth date counts as past it; one that Express made never had one, and
-// gets it at its first write here.
-func (l lifetimes) outlived(rec *record, now time.Time) bool {
-	switch {
-	case l.max == 0:
-		return false
-	case rec.createdAt.IsZero():
-		return rec.token != nil
+// outlived reports whether a record is past the absolute limit; its deadline may be later if the limit was introduced
+// after it. A record of a split token that has lost its createdAt counts as past it. One that Express made has none
+// until its first write here.
+func (l lifetimes) outlived(createdAt time.Time, split bool, now time.Time) bool {
+	if createdAt.IsZero() {
+		return l.max > 0 && split
 	}
-	return !rec.createdAt.Add(l.max).After(now)
+	return l.max > 0 && !createdAt.Add(l.max).After(now)
 }
 
-// worthTouching reports whether a session that did not change should be written to move its deadline from
-// one moment to another, earlier ones included: a TTL that was shortened reaches sessions that are only read.
-func (l lifetimes) worthTouching(from, to time.Time, maxAge int) bool {
+// due reports whether an unchanged session should be written to move its deadline. It compares with the deadline of the
+// record, which a shorter TTL moves back, and with that of the cookie at the last Save: other changes of the record's
+// deadline do not reach the browser.
+func (l lifetimes) due(expires, updatedAt, createdAt, deadline time.Time, maxAge int) bool {
+	return l.worthMoving(expires, deadline, maxAge) ||
+		!updatedAt.IsZero() && l.worthMoving(l.deadline(updatedAt, createdAt, maxAge), deadline, maxAge)
+}
+
+// worthMoving reports whether moving a deadline is worth a write.
+func (l lifetimes) worthMoving(from, to time.Time, maxAge int) bool {
 	moved := to.Sub(from).Abs()
 	return moved > 0 && moved >= min(max(l.touchAfter, defaultTouchAfter), l.of(maxAge)/2)
 }
 
-// cookieMaxAge returns the Max-Age of a cookie, in seconds, for a session that expires at deadline. It is
-// rounded up and at least 1, because 0 would mean a cookie without a limit; 0 stays what it is.
+// cookieMaxAge returns the Max-Age of a cookie, in seconds, for a session that expires at deadline. A positive maxAge is
+// rounded up to at least 1, because 0 means a cookie without a limit.
 func cookieMaxAge(maxAge int, now, deadline time.Time) int {
 	if maxAge <= 0 {
 		return maxAge
 	}
-	left := int(math.Ceil(deadline.Sub(now).Seconds()))
-	return max(1, min(maxAge, left))
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
+	return max(1, min(maxAge, seconds(deadline.Sub(now))))
 }
 
 // seconds rounds a duration up to whole seconds.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/gorilla/sessions"
+	"github.com/mongostore/mongostore/internal/record"
+	"github.com/mongostore/mongostore/internal/token"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
@@ -17,11 +19,15 @@ func SetClock(s *Store, now func() time.Time) {
 	s.now = func() time.Time { return now().UTC().Truncate(time.Millisecond) }
 }
 
+// SetTimeout changes the Config.Timeout of a Store that nobody uses just now: a test has all the time that a busy
+// machine takes, but for the requests that shall run into it.
+func SetTimeout(s *Store, d time.Duration) { s.cfg.Timeout = d }
+
 // StartRemoval starts the removal that New starts for AutoRemoveInterval, after SetClock.
 func StartRemoval(s *Store) { s.removal.start(s) }
 
 // ShareMemory makes a Store of NewMemory keep its sessions where another one does, like a second process.
-func ShareMemory(s, with *Store) { s.backend = with.backend }
+func ShareMemory(s, with *Store) { s.server = with.server }
 
 // StatesInUse counts the session objects that a Store knows.
 func StatesInUse(s *Store) (n int) {
@@ -31,41 +37,37 @@ func StatesInUse(s *Store) (n int) {
 
 // Document returns the record with this id as MongoDB would show it, wherever it is.
 func Document(s *Store, id string) (bson.Raw, bool) {
-	if m, ok := s.backend.(*memory); ok {
-		rec, err := m.find(context.Background(), id)
-		if err != nil {
+	if m, ok := s.server.backend.(*record.Memory); ok {
+		rec, err := m.Find(context.Background(), id)
+		if rec == nil || err != nil {
 			return nil, false
 		}
-		raw, err := bson.Marshal(rec.document(false))
-		return raw, err == nil
+		return rec.Document(false), true
 	}
 	raw, err := s.Collection().FindOne(context.Background(), bson.D{{Key: "_id", Value: id}}).Raw()
 	return raw, err == nil
 }
 
-// SameValue reports whether two values in stored form are equal.
-var SameValue = sameValue
-
-// Merge is the three-way merge of values that are lists wherever they look like it.
-func Merge(base, mine, theirs map[any]any) (merged map[any]any, conflicts []any) {
-	return merge(base, mine, theirs, func(any) bool { return false })
-}
-
 // RemovalBatch is how many records one deletion removes at most.
-const RemovalBatch = removalBatch
+const RemovalBatch = record.RemovalBatch
 
 // OpenDocument reads a document as a load does, with a secret that nobody has.
 func OpenDocument(s *Store, document []byte, name string) (session *sessions.Session, fits bool, err error) {
 	session = sessions.NewSession(s, name)
 	options := s.defaultOptions()
 	session.Options = &options
-	rec := parseRecord(document)
-	s.lifetimes.live(rec, s.now())
+	rec := record.Parse(document)
+	s.live(rec, s.now())
 	_, err = s.open(context.Background(), rec, session)
-	return session, credentials{handle: rec.id, secret: "nobody's", id: rec.id}.fit(rec), err
+	return session, token.Credentials{Handle: rec.ID, Secret: "nobody's", ID: rec.ID}.Matches(rec.ID, rec.Token), err
 }
 
 // Differ reports what a codec makes of two payloads without decoding them.
 func Differ(codec Codec, mine, stored bson.RawValue) (different, known bool) {
 	return payloads{codec: codec}.differ(mine, stored)
+}
+
+// UnknownWrites counts the writes of a session that Save keeps because it does not know what became of them.
+func UnknownWrites(s *Store, session *sessions.Session) int {
+	return len(s.states.get(session).unknown)
 }

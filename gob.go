@@ -6,31 +6,34 @@ import (
 	"encoding/gob"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/gorilla/sessions"
+	"github.com/mongostore/mongostore/internal/bsonraw"
+	"github.com/mongostore/mongostore/internal/values"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// GobCodec stores values with their exact Go types, as binary (subtype 0). It takes keys and values of any type.
-// The common ones (string, bool, numbers, time.Time, []byte, []string, []any, map[string]string, map[string]any,
-// nil, under string keys) have a form that is cheap to read; all else goes through encoding/gob, and such types
-// must be made known by gob.Register in every program that reads them. It also reads what is gob alone.
+// GobCodec stores keys and values of any type with their exact Go types, as BSON binary of subtype 0. Under string
+// keys, nil, string, bool, numbers, time.Time, []byte, []string, []any, map[string]string and map[string]any have a
+// form that is cheap to read. Everything else goes through encoding/gob, and every program that reads it must
+// gob.Register its types. GobCodec also reads plain gob streams.
 //
-// GobCodec, JSONCodec and BSONCodec read each other's records, so that a collection can move from one to
-// another while it is in use. All are safe for concurrent use.
+// GobCodec, JSONCodec and BSONCodec read each other's records, so a collection can move from one to another while
+// it is in use. All are safe for concurrent use.
 type GobCodec struct{}
 
 // Encode implements [Codec].
 func (GobCodec) Encode(session *sessions.Session) (bson.RawValue, error) {
-	value, err := appendCompact(beginBinary(bson.TypeBinaryGeneric, roughSize(session.Values)), session.Values)
+	value, err := appendCompact(bsonraw.BeginBinary(bson.TypeBinaryGeneric, roughSize(session.Values)), session.Values)
 	if err != nil {
 		return bson.RawValue{}, err
 	}
-	return endBinary(value), nil
+	return bsonraw.EndBinary(value), nil
 }
 
 // Decode implements [Codec].
@@ -38,7 +41,7 @@ func (GobCodec) Decode(value bson.RawValue, session *sessions.Session) error {
 	return decodeAny(value, session, decodeGob)
 }
 
-// differ goes by the forms: equal values have equal ones, but for what is left to gob.
+// differ compares the forms: equal values have equal forms, except in a gob stream.
 func (GobCodec) differ(mine, stored bson.RawValue) (different, known bool) {
 	whole := func(value bson.RawValue) bool {
 		_, data, ok := value.BinaryOK()
@@ -47,11 +50,24 @@ func (GobCodec) differ(mine, stored bson.RawValue) (different, known bool) {
 	return !mine.Equal(stored), whole(mine) && whole(stored)
 }
 
+// decodeGob returns the values of a compact form or of a gob stream.
 func decodeGob(data []byte) (map[any]any, error) {
-	if isCompact(data) {
-		return decodeCompact(data)
+	mixed := bytes.HasPrefix(data, []byte(compactMixed))
+	if !mixed && !bytes.HasPrefix(data, []byte(compactWhole)) {
+		return decodeStream(data)
 	}
-	return decodeStream(data)
+	r := compactReader{data: data, text: string(data), at: len(compactWhole)}
+	values := make(map[any]any)
+	for n := r.uvarint(); n > 0; n = r.uvarint() {
+		key := r.take(n - 1)
+		values[key] = r.value(0)
+	}
+	if r.err != nil || !mixed {
+		return values, r.err
+	}
+	rest, err := decodeStream(data[r.at:])
+	maps.Copy(values, rest)
+	return values, err
 }
 
 func decodeStream(data []byte) (map[any]any, error) {
@@ -60,10 +76,10 @@ func decodeStream(data []byte) (map[any]any, error) {
 	return values, err
 }
 
-// gobError names the key whose value does not encode, and what to do about it.
+// gobError names the key whose value does not encode, and says what to do about it.
 func gobError(values map[any]any, err error) error {
 	for key, value := range values {
-		one := gob.NewEncoder(new(bytes.Buffer)).Encode(map[any]any{key: value})
+		one := gob.NewEncoder(io.Discard).Encode(map[any]any{key: value})
 		if one != nil {
 			return fmt.Errorf("%s: %w; gob needs gob.Register(%T{}) at start, and exported fields", keyName(key), one, value)
 		}
@@ -71,28 +87,24 @@ func gobError(values map[any]any, err error) error {
 	return err
 }
 
-// The compact form is what GobCodec stores. It keeps the exact type of every value, as gob does, but for the
-// common types it does without the description of types that gob puts into each stream and compiles anew from
-// each one it reads. Values of other types, and those under keys that are no strings, follow in a gob stream.
+// GobCodec stores the compact form. Like gob it keeps the exact type of every value, but it stores no description
+// of the common types, which gob writes into each stream and compiles again for each one it reads. Values of other
+// types, and values under keys that are not strings, follow in a gob stream.
 //
 //	form   = 0x00 0x01 { key value } 0x00
 //	       | 0x00 0x02 { key value } 0x00 gob stream of a map[any]any
 //	key    = length + 1, bytes
 //	value  = kind, content
 //
-// Keys are sorted, here and in maps, so that equal values have equal forms. Nothing that gob writes begins with
-// a zero byte: a payload that does not is a gob stream as a whole.
+// Keys are sorted, here and in maps, so that equal values have equal forms. No gob stream begins with a zero byte,
+// so a payload that does not begin with one is a gob stream as a whole.
 const (
 	compactWhole = "\x00\x01"
 	compactMixed = "\x00\x02"
 )
 
-func isCompact(data []byte) bool {
-	return bytes.HasPrefix(data, []byte(compactWhole)) || bytes.HasPrefix(data, []byte(compactMixed))
-}
-
-// The kinds of values. They are stored: never renumber them. Lengths and unsigned integers are varints, signed
-// ones zigzag varints, as in encoding/binary; floats are little-endian.
+// The kinds of values. They are stored, so never renumber them. Lengths and unsigned integers are varints, signed
+// integers are zigzag varints, as in encoding/binary; floats are little-endian.
 const (
 	kindNil byte = iota
 	kindFalse
@@ -111,7 +123,7 @@ const (
 	kindFloat64
 	kindString  // length, bytes
 	kindTime    // length, what MarshalBinary makes
-	kindBytes   // []byte; here and below, the length is one more than it is, and 0 for nil
+	kindBytes   // []byte; here and below, the length is stored plus one, and 0 means nil
 	kindStrings // []string: each as length, bytes
 	kindList    // []any: each as value
 	kindTexts   // map[string]string: each as length, bytes, length, bytes
@@ -120,7 +132,7 @@ const (
 
 var (
 	errUncommon = errors.New("a type that is left to gob")
-	errTooDeep  = fmt.Errorf("its values lie more than %d deep in one another", deepest)
+	errTooDeep  = fmt.Errorf("its values lie more than %d deep in one another", values.MaxDepth)
 	errDamaged  = errors.New("the payload is damaged")
 )
 
@@ -154,10 +166,14 @@ func appendCompact(b []byte, values map[any]any) ([]byte, error) {
 		return b, nil
 	}
 	copy(b[start:], compactMixed)
-	return appendGob(b, rest)
+	stream := bytes.NewBuffer(b)
+	if err := gob.NewEncoder(stream).Encode(rest); err != nil {
+		return nil, gobError(rest, err)
+	}
+	return stream.Bytes(), nil
 }
 
-// with puts a value into a map, which is made if it is nil.
+// with sets a key of a map, which it makes if it is nil.
 func with(values map[any]any, key, value any) map[any]any {
 	if values == nil {
 		values = make(map[any]any)
@@ -166,17 +182,9 @@ func with(values map[any]any, key, value any) map[any]any {
 	return values
 }
 
-func appendGob(b []byte, values map[any]any) ([]byte, error) {
-	stream := bytes.NewBuffer(b)
-	if err := gob.NewEncoder(stream).Encode(values); err != nil {
-		return nil, gobError(values, err)
-	}
-	return stream.Bytes(), nil
-}
-
-// appendValue appends kind and content of a value. errUncommon: there is no kind for its type.
+// appendValue appends kind and content of a value, or returns errUncommon if there is no kind for its type.
 func appendValue(b []byte, value any, depth int) ([]byte, error) {
-	if depth > deepest {
+	if depth > values.MaxDepth {
 		return nil, errTooDeep
 	}
 	switch v := value.(type) {
@@ -243,12 +251,12 @@ func appendNumber(b []byte, value any) ([]byte, error) {
 	return b, errUncommon
 }
 
-// appendText appends the length of text, and how much more than that is to be written, and its bytes.
+// appendText appends the length of text plus more, and its bytes.
 func appendText(b []byte, text string, more int) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(text)+more)), text...) //nolint:gosec // lengths are not negative
 }
 
-// appendCount appends a kind, and the length of what may be nil.
+// appendCount appends a kind and the length of something that may be nil.
 func appendCount(b []byte, kind byte, isNil bool, length int) []byte {
 	if isNil {
 		return append(b, kind, 0)
@@ -256,7 +264,7 @@ func appendCount(b []byte, kind byte, isNil bool, length int) []byte {
 	return binary.AppendUvarint(append(b, kind), uint64(length)+1) //nolint:gosec // lengths are not negative
 }
 
-// appendTime leaves to gob, and its error, what has no binary form.
+// appendTime leaves a time without a binary form to gob, which reports it.
 func appendTime(b []byte, t time.Time) ([]byte, error) {
 	var few [20]byte
 	form, err := t.AppendBinary(few[:0])
@@ -284,26 +292,6 @@ func appendMap(b []byte, values map[string]any, depth int) (_ []byte, err error)
 		}
 	}
 	return b, nil
-}
-
-// decodeCompact returns the values of a compact form.
-func decodeCompact(data []byte) (map[any]any, error) {
-	r := compactReader{data: data, text: string(data), at: len(compactWhole)}
-	values := make(map[any]any)
-	for r.err == nil {
-		n := r.uvarint()
-		if n == 0 {
-			break
-		}
-		key := r.take(n - 1)
-		values[key] = r.value(0)
-	}
-	if mixed := bytes.HasPrefix(data, []byte(compactMixed)); r.err != nil || !mixed {
-		return values, r.err
-	}
-	rest, err := decodeStream(data[r.at:])
-	maps.Copy(values, rest)
-	return values, err
 }
 
 // compactReader reads a compact form. After an error, which stays, it reads zero values.
@@ -338,13 +326,8 @@ func (r *compactReader) uvarint() uint64 {
 }
 
 func (r *compactReader) varint() int64 {
-	v, n := binary.Varint(r.data[r.at:])
-	if n <= 0 {
-		r.fail()
-		return 0
-	}
-	r.at += n
-	return v
+	n := r.uvarint()
+	return int64(n>>1) ^ -int64(n&1) // zigzag
 }
 
 // take returns the next n bytes.
@@ -360,8 +343,7 @@ func (r *compactReader) take(n uint64) string {
 
 func (r *compactReader) string() string { return r.take(r.uvarint()) }
 
-// count returns the length of what may be nil. Each element takes a byte, so a length is no more than what is
-// left.
+// count returns the length of something that may be nil, which is at most the bytes left, since each element takes one.
 func (r *compactReader) count() (n int, isNil bool) {
 	length := r.uvarint()
 	if length == 0 {
@@ -376,17 +358,15 @@ func (r *compactReader) count() (n int, isNil bool) {
 
 // value returns the next value.
 func (r *compactReader) value(depth int) any {
-	if depth > deepest {
+	if depth > values.MaxDepth {
 		r.fail()
 		return nil
 	}
 	switch kind := r.byte(); kind {
 	case kindNil:
 		return nil
-	case kindFalse:
-		return false
-	case kindTrue:
-		return true
+	case kindFalse, kindTrue:
+		return kind == kindTrue
 	case kindString:
 		return r.string()
 	case kindTime:
@@ -459,7 +439,7 @@ func (r *compactReader) time() (t time.Time) {
 	return t
 }
 
-// few bounds what is allocated for a length before its elements are seen: a damaged payload may say anything.
+// few bounds the room that is made for elements before they are read: in a damaged payload a length may be anything.
 const few = 64
 
 // items returns a slice of what next returns.
@@ -469,11 +449,8 @@ func items[T any](r *compactReader, next func() T) []T {
 		return nil
 	}
 	list := make([]T, 0, min(n, few))
-	for range n {
+	for ; n > 0 && r.err == nil; n-- {
 		list = append(list, next())
-		if r.err != nil {
-			break
-		}
 	}
 	return list
 }
@@ -485,12 +462,9 @@ func entries[T any](r *compactReader, next func() T) map[string]T {
 		return nil
 	}
 	m := make(map[string]T, min(n, few))
-	for range n {
+	for ; n > 0 && r.err == nil; n-- {
 		key := r.string()
 		m[key] = next()
-		if r.err != nil {
-			break
-		}
 	}
 	return m
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gorilla/sessions"
 	"github.com/mongostore/mongostore"
+	"github.com/mongostore/mongostore/internal/values"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
@@ -56,7 +57,7 @@ func TestGobCodecKeepsTheExactTypeOfCommonValues(t *testing.T) {
 	} {
 		got, err := decodeGob(encodeGob(t, map[any]any{"key": value}))
 		wantErr(t, err, nil)
-		if is, ok := got["key"]; !ok || len(got) != 1 || reflect.TypeOf(is) != reflect.TypeOf(value) || !mongostore.SameValue(is, value) {
+		if is, ok := got["key"]; !ok || len(got) != 1 || reflect.TypeOf(is) != reflect.TypeOf(value) || !values.Equal(is, value) {
 			t.Errorf("%#v comes back as %#v", value, got)
 		}
 	}

@@ -8,12 +8,14 @@ import (
 	"strconv"
 
 	"github.com/gorilla/sessions"
+	"github.com/mongostore/mongostore/internal/bsonraw"
+	"github.com/mongostore/mongostore/internal/values"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// JSONCodec stores values as a JSON text in a string, as connect-mongo does with stringify. Keys must be
-// strings. Values come back as encoding/json gives them: float64, string, bool, nil, []any, map[string]any;
-// an integer beyond 2^53, which float64 would round, comes back as json.Number.
+// JSONCodec stores values as a JSON text in a string, as connect-mongo does with stringify. Keys must be strings. Values
+// come back as encoding/json decodes them: float64, string, bool, nil, []any, map[string]any. An integer beyond 2^53,
+// which float64 would round, comes back as json.Number.
 type JSONCodec struct{}
 
 // Encode implements [Codec].
@@ -25,22 +27,20 @@ func (JSONCodec) Encode(session *sessions.Session) (bson.RawValue, error) {
 	buf := bytes.NewBuffer(make([]byte, 4, roughSize(session.Values)))
 	encoder := json.NewEncoder(buf)
 	encoder.SetEscapeHTML(false)
-	separator := byte('{')
-	for _, key := range keys {
-		buf.WriteByte(separator)
-		separator = ','
-		_ = encoder.Encode(key) // a string always encodes, and ends in a line break, where the colon goes
+	buf.WriteByte('{')
+	for i, key := range keys {
+		if i > 0 {
+			buf.WriteByte(',')
+		}
+		_ = encoder.Encode(key) // never fails; the colon replaces the line break at its end
 		buf.Bytes()[buf.Len()-1] = ':'
 		if err := encoder.Encode(session.Values[key]); err != nil {
 			return bson.RawValue{}, cannotEncode(key, session.Values[key], err)
 		}
 		buf.Truncate(buf.Len() - 1)
 	}
-	if len(keys) == 0 {
-		buf.WriteByte('{')
-	}
 	buf.WriteString("}\x00")
-	appendLength(buf.Bytes()[:0], buf.Len()-4)
+	bsonraw.AppendLength(buf.Bytes()[:0], buf.Len()-4)
 	return bson.RawValue{Type: bson.TypeString, Value: buf.Bytes()}, nil
 }
 
@@ -49,28 +49,32 @@ func (JSONCodec) Decode(value bson.RawValue, session *sessions.Session) error {
 	return decodeAny(value, session, decodeGob)
 }
 
-// differ goes over the members of both objects side by side, as they stand in the same
-// order if both are this codec's, and decodes only what is written differently.
+// differ walks over the keys and values of both objects side by side, since this codec sorts them, and decodes only values
+// that are written differently. White space between tokens, or a stored text that is no object, makes it unknown.
 func (JSONCodec) differ(mine, stored bson.RawValue) (different, known bool) {
 	if stored.Type != bson.TypeString {
 		return false, false
 	}
-	a, b := members(textOf(mine)), members(textOf(stored))
-	for a.next() {
-		if !b.next() || !bytes.Equal(a.key, b.key) {
+	a, b := textOf(mine), textOf(stored)
+	for isKey := true; len(a) > 1 && len(b) > 1 && a[0] == b[0]; isKey = !isKey { // a brace, colon or comma
+		var x, y []byte
+		x, a = cutJSON(a[1:])
+		y, b = cutJSON(b[1:])
+		switch {
+		case bytes.Equal(x, y):
+		case isKey, len(b) == 0, b[0] != ',' && b[0] != '}':
 			return false, false
-		}
-		if !bytes.Equal(a.value, b.value) && !sameJSON(a.value, b.value) {
+		case !sameJSON(x, y):
 			return true, true
 		}
 	}
-	return false, !b.next() && a.ended && b.ended
+	return false, string(a) == "}" && string(b) == "}"
 }
 
 func sameJSON(a, b []byte) bool {
 	x, err1 := decodeJSON(a)
 	y, err2 := decodeJSON(b)
-	return err1 == nil && err2 == nil && sameValue(x, y)
+	return err1 == nil && err2 == nil && values.Equal(x, y)
 }
 
 // textOf returns the text of a BSON string, in place.
@@ -109,7 +113,7 @@ func decodeJSON(text []byte) (value any, err error) {
 	return floats(value), nil
 }
 
-// hasLongNumber reports whether there may be an integer beyond 2^53, which has 16 digits, in a JSON text.
+// hasLongNumber reports whether a JSON text may have an integer beyond 2^53, which has 16 digits.
 func hasLongNumber(text []byte) bool {
 	digits := 0
 	for _, c := range text {
@@ -122,7 +126,7 @@ func hasLongNumber(text []byte) bool {
 	return false
 }
 
-// floats replaces the numbers in what JSON gave, in place, by float64 where that is exact.
+// floats replaces the numbers in a decoded value, in place, by float64 where that is exact.
 func floats(value any) any {
 	switch v := value.(type) {
 	case map[string]any:
@@ -139,50 +143,19 @@ func floats(value any) any {
 	return value
 }
 
-// float keeps an integer beyond 2^53 as it was written, since float64 rounds most of them.
+// float keeps an integer beyond 2^53 as it is written, since float64 rounds most of them.
 func float(n json.Number) any {
-	f, err := n.Float64()
-	if err != nil {
-		return n
-	}
 	const exact = 1 << 53
-	i, err := strconv.ParseInt(string(n), 10, 64)
-	if errors.Is(err, strconv.ErrRange) || err == nil && (i > exact || i < -exact) {
+	f, err := n.Float64()
+	i, notInteger := n.Int64()
+	if err != nil || errors.Is(notInteger, strconv.ErrRange) || notInteger == nil && (i > exact || i < -exact) {
 		return n
 	}
 	return f
 }
 
-// jsonMembers walks over the members of a JSON object without decoding them. It takes valid JSON without white
-// space between tokens; over any other it does not come to the end.
-type jsonMembers struct {
-	rest       []byte // from the brace or comma before the next member
-	key, value []byte // as they are written
-	ended      bool
-}
-
-func members(object []byte) jsonMembers { return jsonMembers{rest: object} }
-
-func (m *jsonMembers) next() bool {
-	if string(m.rest) == "{}" || string(m.rest) == "}" {
-		m.ended = true
-	}
-	if m.ended || len(m.rest) == 0 {
-		return false
-	}
-	text := m.rest[1:]
-	end := jsonLength(text)
-	if end == 0 || text[0] != '"' || end == len(text) || text[end] != ':' {
-		return false
-	}
-	m.key, text = text[:end], text[end+1:]
-	end = jsonLength(text)
-	m.value, m.rest = text[:end], text[end:]
-	return end > 0 && len(m.rest) > 0 && (m.rest[0] == ',' || m.rest[0] == '}')
-}
-
-// jsonLength returns how long the value at the start of a JSON text is.
-func jsonLength(text []byte) int {
+// cutJSON cuts off the value at the start of a JSON text.
+func cutJSON(text []byte) (value, rest []byte) {
 	depth, quoted := 0, false
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
@@ -197,8 +170,8 @@ func jsonLength(text []byte) int {
 			depth--
 		}
 		if depth < 0 || depth == 0 && !quoted && (text[i] == ',' || text[i] == ':') {
-			return i
+			return text[:i], text[i:]
 		}
 	}
-	return len(text)
+	return text, nil
 }

@@ -5,44 +5,38 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gorilla/sessions"
+	"github.com/mongostore/mongostore/internal/record"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
-// justRenewed is how long after a renewal a request with the old secret may still be on its way. It gets
-// a quiet stand-in, so that its response does not replace the cookie that the login set.
-const justRenewed = time.Minute
+// justRenewed is how long after a renewal a request with the old secret may still be on its way. It gets a
+// placeholder, so that its response does not replace the cookie that the login set.
+const justRenewed = 10 * time.Second
 
-// load fills session from the first cookie of the request whose record is live, or from Config.Previous.
-// The error is one of those that New returns; session and st are then those of a stand-in.
+// loader fills one session.
+type loader struct {
+	store   *Store
+	r       *http.Request
+	session *sessions.Session
+	state   *state
+}
+
+// load fills session from the first cookie whose record is live, or from Config.Previous. It returns New's error.
 func (s *Store) load(r *http.Request, session *sessions.Session, st *state) error {
-	name := session.Name()
-	if !validCookieName(name) {
-		return fmt.Errorf("mongostore: %q is not a valid cookie name", name)
+	if !validCookieName(session.Name()) {
+		return fmt.Errorf("mongostore: %q is not a valid cookie name", session.Name())
 	}
-	if len(r.CookiesNamed(name)) == 0 {
+	if len(r.CookiesNamed(session.Name())) == 0 {
 		return nil
 	}
 	ctx, cancel := s.loadContext(r)
 	defer cancel()
-	done := s.watch(ctx)
-
-	cookies, err := s.presentedBy(r, name)
-	if err == nil {
-		err = s.loadFirst(ctx, cookies, session, st)
-	}
-	if s.cfg.Previous != nil && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalidCookie)) {
-		if taken, failed := s.takeOver(ctx, r, session, st); taken || failed != nil {
-			err = failed
-		}
-	}
-	e := Event{Op: OpLoad, Name: name, Err: err}
-	if st.base != nil {
-		e = eventOf(OpLoad, &st.base.record, err)
-	}
-	done(e)
+	l := &loader{s, r, session, st}
+	err := s.observed(ctx, l.load)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return nil
@@ -52,106 +46,152 @@ func (s *Store) load(r *http.Request, session *sessions.Session, st *state) erro
 	return err
 }
 
-// loadFirst fills session from the first of the cookies whose record is live. What one cannot decode
-// another may replace; an outage ends the search.
-func (s *Store) loadFirst(ctx context.Context, cookies []presented, session *sessions.Session, st *state) error {
-	result := fmt.Errorf("mongostore: load: %w", ErrNotFound)
-	for i, cookie := range cookies {
-		if i == 0 {
-			st.cookie = cookie.credentials
+// load fills the session. The error is ErrNotFound, too.
+func (l *loader) load(ctx context.Context) (e Event, err error) {
+	cookies, err := l.store.verifiedCookies(l.r, l.session.Name())
+	if err == nil {
+		err = l.loadFirst(ctx, cookies)
+	}
+	if l.store.cfg.Previous != nil && (errors.Is(err, ErrNotFound) || errors.Is(err, ErrInvalidCookie)) {
+		if failed := l.importSession(ctx); !errors.Is(failed, ErrNotFound) {
+			err = failed
 		}
-		err := s.loadOne(ctx, cookie, session, st)
+	}
+	e = Event{Op: OpLoad, Name: l.session.Name()}
+	if base := l.state.base; base != nil {
+		e = eventOf(OpLoad, &base.Record)
+	}
+	e.Err = err
+	return e, err
+}
+
+// loadFirst fills the session from the first cookie whose record is live and can be decoded. An outage ends the search.
+func (l *loader) loadFirst(ctx context.Context, cookies []verifiedCookie) error {
+	result := fmt.Errorf("mongostore: load: %w", ErrNotFound)
+	if len(cookies) == 0 {
+		return result
+	}
+	l.state.cookie = cookies[0].Credentials
+	ids := make([]string, len(cookies))
+	for i, cookie := range cookies {
+		ids[i] = cookie.ID
+	}
+	records, err := l.store.server.load(ctx, ids...)
+	if err != nil {
+		return err
+	}
+	for _, cookie := range cookies {
+		i := slices.IndexFunc(records, func(rec *record.Record) bool { return rec.ID == cookie.ID })
+		if i < 0 {
+			continue
+		}
+		err := l.fill(ctx, cookie, records[i])
 		switch {
 		case err == nil:
 			return nil
 		case errors.Is(err, ErrDecode):
 			result = err
 		case !errors.Is(err, ErrNotFound):
-			st.cookie, st.proven = cookie.credentials, false
+			l.state.cookie, l.state.proven = cookie.Credentials, false
 			return err
 		}
 	}
 	return result
 }
 
-// loadOne fills session from the record of one cookie. ErrNotFound means that it has none that is live.
-func (s *Store) loadOne(ctx context.Context, cookie presented, session *sessions.Session, st *state) error {
-	rec, err := s.backend.find(ctx, cookie.id)
-	if errors.Is(err, errNoRecord) {
-		return ErrNotFound
+// fill fills the session from the record of a cookie. ErrNotFound means that it is not live, or not the cookie's.
+func (l *loader) fill(ctx context.Context, cookie verifiedCookie, rec *record.Record) error {
+	s, now := l.store, l.store.now()
+	if rec.Pending() {
+		var err error
+		if rec, err = s.activateNamed(ctx, rec); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	return s.loadRecord(ctx, cookie, rec, session, st)
-}
-
-// loadRecord is loadOne of a record that was found.
-func (s *Store) loadRecord(ctx context.Context, cookie presented, rec *record, session *sessions.Session, st *state) error {
-	now := s.now()
 	switch {
-	case !s.lifetimes.live(rec, now), rec.name != "" && rec.name != session.Name():
+	case rec.Retired() && !rec.UpdatedAt.IsZero() && now.Sub(rec.UpdatedAt).Abs() < justRenewed:
+		l.standsInLate()
 		return ErrNotFound
-	case !cookie.fit(rec):
-		st.quiet = st.quiet || now.Sub(rec.createdAt) < justRenewed
+	case !s.live(rec, now), rec.Name != "" && rec.Name != l.session.Name():
+		return ErrNotFound
+	case !cookie.Matches(rec.ID, rec.Token):
+		if now.Sub(rec.CreatedAt).Abs() < justRenewed {
+			l.standsInLate()
+		}
 		return ErrNotFound
 	}
-	base, err := s.open(ctx, rec, session)
-	if err != nil && !errors.Is(err, ErrDecode) {
-		return err
+	base, err := s.open(ctx, rec, l.session)
+	if errors.Is(err, ErrDecode) {
+		l.state.proves(cookie)
+		l.state.placeholder = untilValues
 	}
-	st.cookie, st.stale, st.proven = cookie.credentials, cookie.stale, true
-	st.quiet = err != nil
 	if err != nil {
 		return err
 	}
-	session.ID, session.IsNew = cookie.handle, false
-	st.id, st.base = session.ID, base
+	l.state.loaded(base, cookie)
+	l.session.ID, l.session.IsNew = cookie.Handle, false
 	return nil
 }
 
-// open sets the values and the remembered MaxAge of session to those of a record, or leaves it as it was.
-func (s *Store) open(ctx context.Context, rec *record, session *sessions.Session) (*snapshot, error) {
-	if rec.damage != nil {
-		return nil, rec.damage
+// standsInLate marks a request that was under way while another renewed its session. A navigation is never turned away.
+func (l *loader) standsInLate() {
+	if l.r.Header.Get("Sec-Fetch-Mode") == "navigate" {
+		l.state.placeholder = max(l.state.placeholder, untilValues)
+	} else {
+		l.state.placeholder = late
 	}
+}
+
+// open sets the values, MaxAge and cookie attributes of session to those of a record, or leaves it as it was.
+func (s *Store) open(ctx context.Context, rec *record.Record, session *sessions.Session) (*snapshot, error) {
 	plain, err := s.payloads.unseal(ctx, rec)
 	if err != nil {
 		return nil, err
 	}
 	before := *session.Options
-	if rec.maxAge != nil {
-		session.Options.MaxAge = *rec.maxAge
+	if rec.MaxAge != nil {
+		session.Options.MaxAge = *rec.MaxAge
 	}
-	if err := s.payloads.decode(plain, session); err != nil {
+	err = setAttributes(session.Options, rec.Cookie)
+	if err == nil {
+		err = s.payloads.decode(plain, session)
+	}
+	if err != nil {
 		clear(session.Values)
 		session.Options = &before
 		return nil, err
 	}
-	if maxAge := session.Options.MaxAge; rec.maxAge != nil && maxAge >= 0 {
-		rec.maxAge = &maxAge // the codec may know of a later one
+	if maxAge := session.Options.MaxAge; rec.MaxAge != nil && maxAge >= 0 {
+		rec.MaxAge = &maxAge // the codec may know of a later one
 	}
 	return &snapshot{*rec, plain}, nil
 }
 
-// loadContext is the context of a load: the request's values, and its deadline if that is earlier, but
-// not its cancellation, which would cost a pooled connection.
-func (s *Store) loadContext(r *http.Request) (context.Context, context.CancelFunc) {
-	ctx, cancel := s.saveContext(r)
-	deadline, ok := r.Context().Deadline()
-	if !ok {
-		return ctx, cancel
-	}
-	ctx, cancelEarlier := context.WithDeadline(ctx, deadline)
-	return ctx, func() { cancelEarlier(); cancel() }
+// live reports whether a record is valid now, whoever has or has not deleted it yet.
+func (s *Store) live(rec *record.Record, now time.Time) bool {
+	return !rec.Retired() && s.lifetimes.live(rec.Expires, rec.CreatedAt, rec.Token != nil, now)
 }
 
-// saveContext is the context of a Save: a browser that goes away must not undo a logout, and the
-// transaction of an application must not hold a login back.
+// loadContext is the context of a load: without the request's cancellation, which would cost a pooled connection, but
+// with its deadline if that is earlier than Config.Timeout.
+func (s *Store) loadContext(r *http.Request) (context.Context, context.CancelFunc) {
+	timeout := s.cfg.Timeout
+	if deadline, ok := r.Context().Deadline(); ok {
+		timeout = min(timeout, time.Until(deadline))
+	}
+	return detached(r, timeout)
+}
+
+// saveContext is the context of a Save: a browser that goes away must not undo a logout.
 func (s *Store) saveContext(r *http.Request) (context.Context, context.CancelFunc) {
+	return detached(r, s.cfg.Timeout)
+}
+
+// detached is a context with the request's values, outside of the application's transaction, which could hold a login back.
+func detached(r *http.Request, timeout time.Duration) (context.Context, context.CancelFunc) {
 	ctx := context.WithoutCancel(r.Context())
 	if mongo.SessionFromContext(ctx) != nil {
 		ctx = mongo.NewSessionContext(ctx, nil)
 	}
-	return context.WithTimeout(ctx, s.cfg.Timeout)
+	return context.WithTimeout(ctx, timeout)
 }

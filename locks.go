@@ -2,56 +2,85 @@ package mongostore
 
 import (
 	"context"
-	"hash/maphash"
-	"sync/atomic"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/mongostore/mongostore/internal/record"
 )
 
-// locks let one Save of this process at a time work on a session that several are changing. They are striped:
-// sessions share them, but a Save takes at most one.
+// locks let one Save of this process at a time work on a session that several are changing. A Save takes at most
+// one, after its first conflict.
 type locks struct {
-	seed    maphash.Seed
-	stripes [256]stripe
+	mu    sync.Mutex
+	taken map[string]*lock
 }
 
-type stripe struct {
-	held   chan struct{}
-	inside atomic.Int32 // who waits for it or holds it
-	last   *record      // what a holder wrote, for those who wait; the holder's to read and write
+// lock is that of one session, while anybody holds it or waits for it.
+type lock struct {
+	locks *locks
+	id    string
+	held  chan struct{}
+	users int            // who hold it or wait for it; guarded by locks.mu
+	last  *record.Record // what a holder wrote, for those who wait; the holder's to set, and nobody's to write to
 }
 
-func newLocks() *locks {
-	l := &locks{seed: maphash.MakeSeed()}
-	for i := range l.stripes {
-		l.stripes[i].held = make(chan struct{}, 1)
+func newLocks() *locks { return &locks{taken: make(map[string]*lock)} }
+
+// take waits for the lock of a session. The error is ErrUnavailable: ctx has ended.
+func (l *locks) take(ctx context.Context, id string) (*lock, error) {
+	l.mu.Lock()
+	k, ok := l.taken[id]
+	if !ok {
+		k = &lock{locks: l, id: id, held: make(chan struct{}, 1)}
+		l.taken[id] = k
 	}
-	return l
-}
-
-// take waits for the lock of a session.
-func (l *locks) take(ctx context.Context, id string) (*stripe, error) {
-	s := &l.stripes[maphash.String(l.seed, id)%uint64(len(l.stripes))]
-	alone := s.inside.Add(1) == 1
+	k.users++
+	l.mu.Unlock()
 	select {
-	case s.held <- struct{}{}:
-		if alone { // a waiter that gave up may have left it behind
-			s.last = nil
-		}
-		return s, nil
+	case k.held <- struct{}{}:
+		return k, nil
 	case <-ctx.Done():
+		k.leave()
+		return nil, fmt.Errorf("mongostore: %w: %w", ErrUnavailable, ctx.Err())
 	}
-	select {
-	case s.held <- struct{}{}:
-		s.release()
-	default:
-		s.inside.Add(-1)
-	}
-	return nil, ctx.Err()
 }
 
-// release ends what take began. What nobody waits for is dropped, but for what a waiter leaves that gives up just then.
-func (s *stripe) release() {
-	if s.inside.Add(-1) == 0 {
-		s.last = nil
+// release ends what take began; a nil lock was not taken.
+func (k *lock) release() {
+	if k != nil {
+		<-k.held
+		k.leave()
 	}
-	<-s.held
+}
+
+// leave drops a lock that nobody needs any more, and with it what was left there.
+func (k *lock) leave() {
+	k.locks.mu.Lock()
+	defer k.locks.mu.Unlock()
+	if k.users--; k.users == 0 {
+		delete(k.locks.taken, k.id)
+	}
+}
+
+// backOff lets others go first: a moment that varies, and grows with the number of conflicts. Its error is ErrUnavailable.
+func backOff(ctx context.Context, conflicts int) error {
+	err := sleep(ctx, rand.N(time.Duration(min(conflicts, 10))*time.Millisecond)) //nolint:gosec // no secret
+	if err != nil {
+		return fmt.Errorf("mongostore: %w: %w", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// sleep waits, unless ctx ends before: then with its error.
+func sleep(ctx context.Context, d time.Duration) error {
+	pause := time.NewTimer(d)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -50,11 +50,16 @@ func (q *queue) set(key, value string) {
 }
 
 // wait returns when so many are at a lock, one of them with it in hand.
-func (q *queue) wait(s *stripe, n int32) {
+func (q *queue) wait(k *lock, n int) {
 	q.Helper()
-	for end := time.Now().Add(5 * time.Second); s.inside.Load() != n; runtime.Gosched() {
+	users := func() int {
+		k.locks.mu.Lock()
+		defer k.locks.mu.Unlock()
+		return k.users
+	}
+	for end := time.Now().Add(time.Minute); users() != n; runtime.Gosched() {
 		if time.Now().After(end) {
-			q.Fatalf("%d are at the lock, want %d", s.inside.Load(), n)
+			q.Fatalf("%d are at the lock, want %d", users(), n)
 		}
 	}
 }
@@ -70,10 +75,10 @@ func saveAfter(t *testing.T, cfg *Config, value string) (map[any]any, error) {
 	q.set("a", "1")
 	r1, first := q.load()
 	id := first.ID
-	stranger, _ := store.locks.take(t.Context(), id) // of another session in this stripe
+	stranger, _ := store.locks.take(t.Context(), id) // that another Save holds
 	q.set("x", "1")                                  // so that the first one has to merge
 	first.Values["first"] = "1"
-	firstDone, failing := make(chan error), make(chan *stripe)
+	firstDone, failing := make(chan error), make(chan *lock)
 	go func() { firstDone <- q.save(r1, first) }()
 	q.wait(stranger, 2)
 	go func() { s, _ := store.locks.take(t.Context(), id); failing <- s }() // of a Save that will fail
@@ -83,7 +88,7 @@ func saveAfter(t *testing.T, cfg *Config, value string) (map[any]any, error) {
 		t.Fatal(err)
 	}
 	held := <-failing
-	if held.last == nil || held.last.id != id {
+	if held.last == nil || held.last.ID != id {
 		t.Fatal("nothing is left for those who wait")
 	}
 	q.set("a", "2") // needs no lock

@@ -1,9 +1,9 @@
 package mongostore
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -16,52 +16,49 @@ import (
 
 	"github.com/gorilla/securecookie"
 	"github.com/gorilla/sessions"
+	"github.com/mongostore/mongostore/internal/record"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
 // Store keeps sessions in MongoDB. It implements gorilla's [sessions.Store].
 //
-// A Store is safe for concurrent use. Its two fields are to be set before the first request.
+// A Store is safe for concurrent use. Set its two fields before the first request.
 type Store struct {
-	// Codecs sign, and with a block key encrypt, the cookie, as in every gorilla store.
+	// Codecs sign the cookie, and encrypt it if they have a block key, as in every gorilla store.
 	Codecs []securecookie.Codec
-	// Options are the defaults of a session's cookie; each session gets a copy. They begin as Path "/",
-	// HttpOnly, Secure, SameSite=Lax and a MaxAge of Config.TTL. Change fields rather than replace it:
-	// over plain HTTP, on anything but localhost, set Secure to false or browsers drop the cookie.
+	// Options are the defaults of a session's cookie; each session gets a copy. They start as Path "/", HttpOnly,
+	// Secure, SameSite=Lax and Config.TTL as MaxAge. Change single fields rather than replacing Options. Over plain HTTP,
+	// except on localhost, set Secure to false or browsers drop the cookie.
 	Options *sessions.Options
 
 	cfg       Config
 	lifetimes lifetimes
 	payloads  payloads
-	backend   backend
+	server    server
 	states    states
 	locks     *locks
 	removal   removal
-	client    *mongo.Client // Open's; nil if it is not this store's to disconnect
-	closing   sync.Once
-	now       func() time.Time // in whole milliseconds, as they are stored
+	closed    func()           // disconnects the client, once; nil unless Open created it
+	now       func() time.Time // in whole milliseconds, as times are stored
 }
 
 var _ sessions.Store = (*Store)(nil)
 
-// New returns a Store that keeps its sessions in coll, a collection of its own. It checks keys and config,
-// creates or repairs the indexes unless Config.NoIndexes is set, and starts removing expired sessions if
-// the server does not; ctx bounds that and is not kept. A nil cfg means the defaults. With
-// context.Background a server that is down is waited for as long as the driver does, by default for 30
-// seconds (serverSelectionTimeoutMS), and one that hangs for longer: give ctx a deadline.
+// New returns a Store that keeps its sessions in coll, a collection of its own. A nil cfg means the defaults. New
+// creates or repairs the indexes unless Config.NoIndexes is set, and starts removing expired sessions if the server
+// does not. ctx bounds that only. If MongoDB is down, New blocks until ctx ends or the driver gives up, by default after
+// 30 seconds (serverSelectionTimeoutMS); a server that hangs can take longer, so give ctx a deadline.
 //
-// Keys come in pairs, an authentication key of 32 or 64 random bytes and an encryption key of 16, 24 or 32,
-// or nil for none. The first pair makes cookies, every pair reads them. To replace a key without
-// encryption: New(ctx, coll, nil, newKey, nil, oldKey, nil). How long or random an authentication key is, is
-// not checked: what lets a browser in is the cookie's secret of 130 random bits, and the signature is a
-// second line. Under Config.PlainIDs too the id is as random.
+// Keys come in pairs: an authentication key of 32 or 64 random bytes and an encryption key of 16, 24 or 32, or nil for
+// none. The first pair makes cookies, every pair reads them. To replace a key without encryption:
+// New(ctx, coll, nil, newKey, nil, oldKey, nil). New does not check how long or random an authentication key is: the
+// signature is a second line of defence behind the cookie's secret of 130 random bits, also under Config.PlainIDs.
 //
-// ErrUnavailable: MongoDB did not answer. What else is wrong, in the configuration, the keys or the indexes,
-// the error names, and no sentinel stands for it: it takes a change and not a second try.
+// ErrUnavailable: MongoDB did not answer; try again. Any other error is about the configuration, the keys or the
+// indexes, and says what to change. After an error nothing is left behind, and New may be called again.
 //
-// Call Close to stop the removal; coll's client stays yours to disconnect. A New that fails leaves nothing
-// behind and can be called again.
+// Call Close to stop the removal. coll's client stays yours to disconnect.
 func New(ctx context.Context, coll *mongo.Collection, cfg *Config, keyPairs ...[]byte) (*Store, error) {
 	if coll == nil {
 		return nil, errors.New("mongostore: the collection is nil")
@@ -72,44 +69,35 @@ func New(ctx context.Context, coll *mongo.Collection, cfg *Config, keyPairs ...[
 	return newOn(ctx, coll, cfg, keyPairs)
 }
 
-// Open connects to the MongoDB at uri, which may have everything the driver knows, and returns a Store that
-// owns the client: Close disconnects it. The database is Config.Database or the URI's, the collection
-// Config.Collection or "sessions"; Config.ClientOptions go over the URI. Otherwise it is as New.
+// Open connects to the MongoDB at uri, which may hold any option of the driver, and returns a Store that owns the
+// client: Close disconnects it. Config.ClientOptions override the URI. The database is Config.Database or the URI's, the
+// collection is Config.Collection or "sessions". Open returns when ctx ends, even if the driver still waits for a
+// connection. Everything else is as in New.
 func Open(ctx context.Context, uri string, cfg *Config, keyPairs ...[]byte) (*Store, error) {
 	if cfg == nil {
 		cfg = new(Config)
 	}
-	database := orDefault(cfg.Database, databaseOf(uri))
+	database := cmp.Or(cfg.Database, databaseOf(uri))
 	if database == "" {
 		return nil, errors.New("mongostore: no database: put it into the URI, as in mongodb://host/database, or into Config.Database")
 	}
-	if err := checkConfig(cfg, keyPairs); err != nil {
+	if _, err := newStore(cfg, keyPairs); err != nil { // before there is a client to disconnect
 		return nil, err
 	}
-	opts := []*options.ClientOptions{options.Client().ApplyURI(uri)}
-	if cfg.ClientOptions != nil {
-		opts = append(opts, cfg.ClientOptions)
-	}
-	client, err := mongo.Connect(opts...)
+	client, err := mongo.Connect(options.Client().ApplyURI(uri), cfg.ClientOptions)
 	if err != nil {
 		return nil, fmt.Errorf("mongostore: Open: %w", withoutPassword(err))
 	}
-	s, err := newOn(ctx, client.Database(database).Collection(orDefault(cfg.Collection, "sessions")), cfg, keyPairs)
+	s, err := newOn(ctx, client.Database(database).Collection(cmp.Or(cfg.Collection, "sessions")), cfg, keyPairs)
 	if err != nil {
-		disconnect(client) //nolint:contextcheck // ctx may be why it failed
+		abandon(ctx, client)
 		return nil, err
 	}
-	s.client = client
+	s.closed = sync.OnceFunc(func() { disconnect(client) }) //nolint:contextcheck // Close has none
 	return s, nil
 }
 
-// checkConfig tells of a bad configuration before there is a client to disconnect.
-func checkConfig(cfg *Config, keyPairs [][]byte) error {
-	_, err := newStore(cfg, keyPairs)
-	return err
-}
-
-// withoutPassword replaces the one error about a connection string that quotes it: in a password, most often.
+// withoutPassword replaces the one error that quotes the connection string, most often a password in it.
 func withoutPassword(err error) error {
 	var escape url.EscapeError
 	if errors.As(err, &escape) {
@@ -118,7 +106,7 @@ func withoutPassword(err error) error {
 	return err
 }
 
-// databaseOf returns the database of a connection string: what stands between the hosts and the options.
+// databaseOf returns the database of a connection string: the text between the hosts and the options.
 func databaseOf(uri string) string {
 	_, rest, _ := strings.Cut(uri, "://")
 	rest, _, _ = strings.Cut(rest, "?")
@@ -129,10 +117,24 @@ func databaseOf(uri string) string {
 	return database
 }
 
+// abandon disconnects the client of an Open that failed, and waits for that until ctx ends. The driver waits
+// longer: for a connection that is being made, up to its connect timeout. Then it goes on in the background.
+func abandon(ctx context.Context, client *mongo.Client) {
+	disconnected := make(chan struct{})
+	go func() { //nolint:contextcheck // ctx may be why Open failed
+		defer close(disconnected)
+		disconnect(client)
+	}()
+	select {
+	case <-disconnected:
+	case <-ctx.Done():
+	}
+}
+
 func disconnect(client *mongo.Client) {
 	ctx, cancel := context.WithTimeout(context.Background(), defaultTimeout)
 	defer cancel()
-	_ = client.Disconnect(ctx) // it closes what is still in use when ctx ends
+	_ = client.Disconnect(ctx) // when ctx ends, it closes what is still in use
 }
 
 func newOn(ctx context.Context, coll *mongo.Collection, cfg *Config, keyPairs [][]byte) (*Store, error) {
@@ -140,7 +142,10 @@ func newOn(ctx context.Context, coll *mongo.Collection, cfg *Config, keyPairs []
 	if err != nil {
 		return nil, err
 	}
-	s.backend = newCollection(coll, &s.cfg)
+	s.server.backend = record.NewCollection(coll, record.Options{
+		ReadPreference: s.cfg.ReadPreference, WriteConcern: s.cfg.WriteConcern,
+		LastModified: s.cfg.LastModified, Forgets: s.cfg.PlainIDs,
+	})
 	interval := s.cfg.AutoRemove == AutoRemoveInterval
 	if !s.cfg.NoIndexes {
 		native, err := s.ensureIndexes(ctx)
@@ -155,25 +160,22 @@ func newOn(ctx context.Context, coll *mongo.Collection, cfg *Config, keyPairs []
 	return s, nil
 }
 
-// NewMemory returns a Store that keeps its sessions in the process, for tests and demos. All but what
-// only MongoDB does is as in a Store made by New, and it works inside a testing/synctest bubble. Without
-// keys it makes a random one. Its errors are those of the configuration. With AutoRemoveInterval it has a
-// goroutine, which Close stops; otherwise it can be left to the garbage collector.
+// NewMemory returns a Store that keeps its sessions in the process, for tests and demos. It behaves like a Store of New
+// except for what only MongoDB does, and works inside a testing/synctest bubble. Without keys it makes a random one. Its
+// errors are about the configuration. Only with AutoRemoveInterval does it need Close, which stops a goroutine.
 func NewMemory(cfg *Config, keyPairs ...[]byte) (*Store, error) {
 	if len(keyPairs) == 0 && (cfg == nil || len(cfg.CookieCodecs) == 0) {
-		key := make([]byte, 32)
-		_, _ = rand.Read(key) // never fails
-		keyPairs = [][]byte{key}
+		keyPairs = [][]byte{securecookie.GenerateRandomKey(32)}
 	}
 	s, err := newStore(cfg, keyPairs)
 	if err != nil {
 		return nil, err
 	}
-	s.backend = &memory{
-		records: make(map[string]record),
-		sweep:   s.cfg.AutoRemove == AutoRemoveNative,
-		now:     func() time.Time { return s.now() },
+	var expired func() time.Time
+	if s.cfg.AutoRemove == AutoRemoveNative {
+		expired = func() time.Time { return s.now().Add(-removalGrace) }
 	}
+	s.server.backend = record.NewMemory(expired)
 	if s.cfg.AutoRemove == AutoRemoveInterval {
 		s.removal.start(s)
 	}
@@ -202,30 +204,12 @@ func newStore(cfg *Config, keyPairs [][]byte) (*Store, error) {
 	return s, nil
 }
 
-func (s *Store) builtinOptions() sessions.Options {
-	return sessions.Options{
-		Path: "/", MaxAge: seconds(s.cfg.TTL), Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
-	}
-}
-
-// defaultOptions returns a copy of Options, or what they began as if they are nil.
-func (s *Store) defaultOptions() sessions.Options {
-	if s.Options == nil {
-		return s.builtinOptions()
-	}
-	options := *s.Options
-	options.MaxAge = min(options.MaxAge, maxMaxAge)
-	return options
-}
-
-// Get returns the session of this name, loading it at its first call in a request; later calls return the
-// same object. It never returns nil.
+// Get returns the session of this name, never nil. The first call in a request loads it, later calls return the same
+// object; a context that a middleware sets after the first call does not reach the load. Without a cookie, or if its
+// session has ended, the session is new and the error nil.
 //
-// No cookie, or one whose session has ended: a new session, and no error. Otherwise, beside a new session:
-// ErrInvalidCookie (go on with it), ErrUnavailable (answer 503) or ErrDecode. The session beside an error
-// is safe to save: nothing of what is stored is lost by it.
-//
-// What a middleware sets on a request after the first Get of it, a deadline say, does not reach the load.
+// The errors are ErrInvalidCookie (go on with the session), ErrUnavailable (answer 503) and ErrDecode. The session beside
+// an error is new and safe to save: saving it destroys no stored data.
 func (s *Store) Get(r *http.Request, name string) (*sessions.Session, error) {
 	session, err := sessions.GetRegistry(r).Get(s, name)
 	if session == nil { // the name is invalid
@@ -234,8 +218,7 @@ func (s *Store) Get(r *http.Request, name string) (*sessions.Session, error) {
 	return session, err
 }
 
-// New loads the session of this name without keeping it for the request, so it also tries a failed load
-// again. It returns what Get returns.
+// New is Get without keeping the session for the request, so it can retry a failed load.
 func (s *Store) New(r *http.Request, name string) (*sessions.Session, error) {
 	session := sessions.NewSession(s, name)
 	options := s.defaultOptions()
@@ -248,38 +231,40 @@ func (s *Store) New(r *http.Request, name string) (*sessions.Session, error) {
 	return session, err
 }
 
-// Save stores the session and sets its cookie, before anything else is written to w.
+// Save stores the session and sets its cookie. Call it before writing anything else to w.
 //
-// With Options.MaxAge < 0 it ends the session: the record is deleted and the cookie expired, which happens
-// even if MongoDB fails. Otherwise a new session is inserted, a changed one updated, and of an unchanged
-// one the deadline is moved if that is worth it. Changes that other requests made meanwhile are kept, and
-// are in session.Values afterwards. The cookie is set only if this Save wrote the record.
+// With Options.MaxAge < 0 it ends the session: it deletes the record and expires the cookie, the latter even if MongoDB
+// fails. Otherwise it inserts a new session, updates a changed one, and moves the deadline of an unchanged one if that is
+// worth a write. It merges changes of other requests into session.Values. It sets the cookie only if it wrote the record.
 //
-// ErrNotFound: the session has ended since it was loaded, or another request renewed it; nothing is stored.
-// ErrConflict, ErrTooLarge: as they say. ErrDecode: another request stored what this process cannot read.
-// ErrUnavailable: MongoDB or the Sealer did not answer, or refused; if the error is of a write concern, the
-// session is stored and the cookie set all the same. Errors without a sentinel are the program's: values that
-// cannot be encoded (the error names the key), an invalid cookie name, a cookie that does not encode, a session
-// that is another store's or a copy, an ID that was changed. The values are as they were after an error, and
-// Save may be called again.
+// A request that comes with the old cookie within 10 seconds after another one renewed the session is late: its Save
+// stores nothing and sets no cookie, which would replace the new one, and returns ErrNotFound if there are values. After
+// Regenerate, or in a navigation (Sec-Fetch-Mode), it is stored.
+//
+// ErrNotFound: the session has ended since it was loaded, or another request renewed it; nothing is stored. ErrConflict,
+// ErrTooLarge: see there. ErrDecode: another request stored something that this process cannot read. ErrUnavailable:
+// MongoDB or the Sealer did not answer, or refused; a write may have landed, and the next Save of this object finds out. If
+// only the write concern failed, the session is stored and the cookie set. Errors without a sentinel are a request that
+// ended before a renewal was written, or mistakes in the program: values that cannot be encoded (the error names the key),
+// an invalid cookie name, a cookie that does not encode, a changed ID, a session that is a copy or of another store. After
+// any error the values are unchanged and Save may be called again.
 func (s *Store) Save(r *http.Request, w http.ResponseWriter, session *sessions.Session) error {
-	st, err := s.stateOf(session)
-	if err != nil {
-		return s.refuse(r, w, session, err)
-	}
 	ctx, cancel := s.saveContext(r)
 	defer cancel()
-	done := s.watch(ctx)
-	event, err := s.save(ctx, r, w, session, st)
-	if event.Op != "" {
-		done(event) // with the session unlocked: it may ask for its Record
-	}
-	return err
+	return s.observed(ctx, func(ctx context.Context) (Event, error) {
+		st, err := s.stateOf(session)
+		if err != nil {
+			return s.refuse(ctx, r, w, session, err)
+		}
+		return s.save(ctx, r, w, session, st)
+	})
 }
 
-// save is Save of a session with a state, and what Observe shall hear of it, if Op is not "".
+// save is Save of a session with a state. When it returns, the session is unlocked: Config.Observe may ask for its Record.
 func (s *Store) save(ctx context.Context, r *http.Request, w http.ResponseWriter, session *sessions.Session, st *state) (Event, error) {
-	st.mu.Lock()
+	if err := st.lock(ctx); err != nil {
+		return Event{}, err
+	}
 	defer st.mu.Unlock()
 
 	options := s.optionsOf(session, st)
@@ -293,66 +278,53 @@ func (s *Store) save(ctx context.Context, r *http.Request, w http.ResponseWriter
 		if session.ID != "" {
 			return Event{}, errors.New("mongostore: session.ID was changed; set it to \"\" or call Regenerate for a new secret")
 		}
-		st.renew = true
+		st.renew.Store(true)
 	}
 	if session.Values == nil {
 		session.Values = make(map[any]any)
 	}
-	sv := &saving{Store: s, r: r, session: session, state: st, options: options}
+	sv := &saver{store: s, r: r, session: session, state: st, options: options, renew: st.renew.Swap(false)}
 	d, err := sv.run(ctx)
-	if d != nil && d.cookie != "" {
-		options.MaxAge = cookieMaxAge(d.maxAge, d.now, d.expires)
-		setCookie(w, session.Name(), d.cookie, options)
+	if sv.renew { // nothing was committed
+		st.renew.Store(true)
 	}
-	sv.event.Conflicts = sv.misses
+	if d != nil && d.cookie != "" {
+		d.options.MaxAge = cookieMaxAge(d.options.MaxAge, d.now, d.Expires)
+		setCookie(w, session.Name(), d.cookie, d.options)
+	}
+	sv.event.Conflicts = sv.conflicts
 	if err != nil {
 		sv.event.Err = err
 	}
 	return sv.event, err
 }
 
-// optionsOf returns the options of the cookie of a session.
-func (s *Store) optionsOf(session *sessions.Session, st *state) sessions.Options {
-	if session.Options == nil {
-		options := s.defaultOptions()
-		options.MaxAge = st.handed.MaxAge
-		return options
-	}
-	options := *session.Options
-	options.MaxAge = min(options.MaxAge, maxMaxAge)
-	return options
-}
-
-// MaxAge sets Options.MaxAge, in seconds: the default for sessions whose own MaxAge the application does
-// not set. 0 means cookies that end with the browser; with a negative age every Save is a logout. It puts a
-// changed copy in the place of Options, so a pointer to the old ones is of no use afterwards. Call it before
-// the first request.
+// MaxAge sets Options.MaxAge, in seconds: the default for sessions whose MaxAge the application does not set. 0 means
+// cookies that end with the browser; with a negative age every Save is a logout. MaxAge replaces Options by a changed
+// copy, so do not keep a pointer to it. Call it before the first request.
 func (s *Store) MaxAge(age int) {
 	options := s.defaultOptions()
 	options.MaxAge = age
 	s.Options = &options
 }
 
-// Regenerate makes the next Save of session give it a new secret and cookie, after which the old cookie is
-// dead. Call it whenever a visitor becomes somebody: at login, at a change of rights; it protects against
-// session fixation (OWASP: renew the session ID after any privilege level change).
+// Regenerate makes the next Save give the session a new secret and cookie, after which the old cookie is dead. Call it on
+// every login and privilege change, to prevent session fixation (OWASP: renew the session ID after any privilege level
+// change). Do not call it from a timer: MaxLifetime starts again.
 //
-// MaxLifetime counts anew from then on, so do not call it from a timer. session.ID, which is a name and not
-// a secret, stays as it is; under Config.PlainIDs it is the secret, and another one after that Save.
-//
-// For a session of another store, or a copy, it does nothing, and Save of that fails if it has an ID.
+// session.ID, which is a name and not a secret, stays the same; under Config.PlainIDs it is the secret, and changes with
+// that Save. If the request has ended by then, Save writes nothing and returns an error, as the new cookie would reach
+// nobody; the old one stays good. On a copy, or a session of another store, Regenerate does nothing, and Save fails if it
+// has an ID.
 func (s *Store) Regenerate(session *sessions.Session) {
 	if st := s.states.get(session); st != nil {
-		st.mu.Lock()
-		st.renew = true
-		st.mu.Unlock()
+		st.renew.Store(true)
 	}
 }
 
-// KeepAlive returns a middleware that saves the session of this name, if the request brought one, before
-// the handler runs: so that its lifetime counts from the last request, not from the last change. It costs a
-// write only every Config.TouchAfter. Errors are left for the handler, which sees those of loading from its own
-// Get; that of KeepAlive's Save is dropped, since the session is as good as before.
+// KeepAlive returns a middleware that saves the session of this name before the handler runs, if the request brought one,
+// so that its lifetime counts from the last request instead of the last change. It writes only every Config.TouchAfter.
+// The handler's Get reports an error of the load; an error of the Save is dropped, since the session is as it was.
 func (s *Store) KeepAlive(name string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -365,30 +337,27 @@ func (s *Store) KeepAlive(name string) func(http.Handler) http.Handler {
 	}
 }
 
-// Collection returns the collection in which sessions are stored, with the read preference and write
-// concern that the Store uses; nil for NewMemory.
+// Collection returns the collection of the sessions, with the Store's read preference and write concern; nil in memory.
 func (s *Store) Collection() *mongo.Collection {
-	if c, ok := s.backend.(*collection); ok {
+	if c, ok := s.server.backend.(*record.Collection); ok {
 		return c.Collection
 	}
 	return nil
 }
 
-// Close stops the removal of expired sessions and waits until it has, and disconnects a client that Open
-// made; one that New was given it leaves alone. It may be called more than once and at any moment.
+// Close stops the removal of expired sessions, waits for it to end, and disconnects the client if Open created it. It may
+// be called more than once, at any time, and always returns nil.
 func (s *Store) Close() error {
 	s.removal.stop()
-	s.closing.Do(func() {
-		if s.client != nil {
-			disconnect(s.client)
-		}
-	})
+	if s.closed != nil {
+		s.closed()
+	}
 	return nil
 }
 
-// HashID returns a Config.TransformID: HMAC-SHA256 of the id, in hexadecimal, so that whoever reads the
-// database cannot use the sessions. Every process needs the same key; an empty one makes it a plain hash,
-// which is enough for random ids. Changing the key ends all sessions.
+// HashID returns a Config.TransformID: the HMAC-SHA256 of the id in hexadecimal, so that whoever reads the database cannot
+// use the sessions. Every process needs the same key, and changing it ends all sessions. An empty key makes a plain hash,
+// which is enough for random ids.
 func HashID(key []byte) func(id string) string {
 	key = append([]byte{}, key...)
 	return func(id string) string {

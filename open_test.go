@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -455,4 +456,54 @@ func TestR17OpenCanBeRepeatedAfterAFailure(t *testing.T) {
 		v := b.load(t, early)
 		return v.err == nil && fmt.Sprint(v.Values["n"]) == "1"
 	})
+}
+
+// TestR17OpenReturnsWhenItsContextEnds gives up on a server that takes connections and says nothing. If the driver has
+// just begun a connection then, its Disconnect waits for that until the connect timeout.
+func TestR17OpenReturnsWhenItsContextEnds(t *testing.T) { // P19
+	t.Parallel()
+	yardstick := mongotest.NewYardstick(t)
+	uri := "mongodb://" + silent(t) + "/d?connectTimeoutMS=6000"
+	const label = "open is given up"
+	const times, most = 15, time.Millisecond
+	const half = 3 * time.Second // of the connect timeout
+	labelled(t, label, func() {
+		var opening sync.WaitGroup
+		for range 4 {
+			opening.Go(func() {
+				for i := range times {
+					yardstick.Within(t, "Open", half, func() {
+						ctx, cancel := context.WithTimeout(t.Context(), most*time.Duration(i)/times)
+						defer cancel()
+						_, err := mongostore.Open(ctx, uri, nil, key)
+						wantIs(t, err, mongostore.ErrUnavailable)
+					})
+				}
+			})
+		}
+		opening.Wait()
+	})
+	eventually(t, "its goroutines end", func() bool { return goroutinesOf(t, label, "") == 0 })
+}
+
+// silent returns the address of a server that takes connections and never answers.
+func silent(t *testing.T) string {
+	t.Helper()
+	var config net.ListenConfig
+	listener, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var accepting sync.WaitGroup
+	accepting.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			defer func() { _ = conn.Close() }()
+		}
+	})
+	t.Cleanup(func() { _ = listener.Close(); accepting.Wait() })
+	return listener.Addr().String()
 }

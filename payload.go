@@ -1,15 +1,20 @@
 package mongostore
 
 import (
+	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/gorilla/sessions"
+	"github.com/mongostore/mongostore/internal/bsonraw"
+	"github.com/mongostore/mongostore/internal/record"
+	"github.com/mongostore/mongostore/internal/values"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// payloads encodes and seals what is stored as "session", and the way back.
+// payloads encodes and seals what is stored as "session", and opens and decodes it.
 type payloads struct {
 	codec          Codec
 	maxBytes       int
@@ -17,13 +22,13 @@ type payloads struct {
 	acceptUnsealed bool
 }
 
-// encode returns the values of session in stored form. Its errors name the key and the remedy.
+// encode returns the values of session in stored form. Its errors name the key and what to do.
 func (p payloads) encode(session *sessions.Session) (bson.RawValue, error) {
-	value, err := guarded(func() (bson.RawValue, error) { return p.codec.Encode(session) })
+	value, err := recovering(func() (bson.RawValue, error) { return p.codec.Encode(session) })
 	return p.checked(session, value, err)
 }
 
-// encodeRecord is encode for what is about to be stored in the place of old.
+// encodeRecord is encode for a payload that is about to replace old.
 func (p payloads) encodeRecord(session *sessions.Session, old bson.RawValue, maxAge int, expires time.Time) (bson.RawValue, error) {
 	codec, ok := p.codec.(RecordCodec)
 	if !ok {
@@ -32,11 +37,11 @@ func (p payloads) encodeRecord(session *sessions.Session, old bson.RawValue, max
 	uncut, options := *session, *session.Options
 	options.MaxAge = maxAge
 	uncut.Options = &options
-	value, err := guarded(func() (bson.RawValue, error) { return codec.EncodeRecord(&uncut, old, expires) })
+	value, err := recovering(func() (bson.RawValue, error) { return codec.EncodeRecord(&uncut, old, expires) })
 	return p.checked(session, value, err)
 }
 
-// checked returns what the codec made of session, if it may be stored.
+// checked returns what the codec made of session, and an error if that may not be stored.
 func (p payloads) checked(session *sessions.Session, value bson.RawValue, err error) (bson.RawValue, error) {
 	if err != nil {
 		return value, fmt.Errorf("mongostore: the session's values cannot be encoded: %w", err)
@@ -54,8 +59,31 @@ func (p payloads) checked(session *sessions.Session, value bson.RawValue, err er
 	return value, nil
 }
 
-// differ reports whether two payloads hold different values, if the codec can tell without decoding them: mine is
-// what it has just encoded, stored what it may have written long ago. Codecs that embed one of these do not count.
+// keepOptions reports whether the payload holds the attributes of the cookie.
+func (p payloads) keepOptions() bool {
+	_, ok := p.codec.(RecordCodec)
+	return ok
+}
+
+// changed reports whether two payloads hold different values; mine has just been encoded. It decodes them only if their
+// encodings differ and the codec cannot tell.
+func (p payloads) changed(mine, stored bson.RawValue) (bool, error) {
+	if mine.Equal(stored) {
+		return false, nil
+	}
+	if different, known := p.differ(mine, stored); known {
+		return different, nil
+	}
+	a, err := p.values(mine)
+	if err != nil {
+		return false, fmt.Errorf("mongostore: the session's values would not come back: %w", err)
+	}
+	b, err := p.valuesAs(mine, stored)
+	return !values.EqualMaps(a, b), err
+}
+
+// differ reports whether two payloads hold different values, if the codec can tell without decoding them: it has just
+// encoded mine, and may have written stored long ago. Codecs that embed one of these do not count.
 func (p payloads) differ(mine, stored bson.RawValue) (different, known bool) {
 	switch codec := p.codec.(type) {
 	case GobCodec:
@@ -68,13 +96,13 @@ func (p payloads) differ(mine, stored bson.RawValue) (different, known bool) {
 	return false, false
 }
 
-// largest names the value that takes most of a session that is too large.
+// largest names the value that takes most of a session.
 func (p payloads) largest(session *sessions.Session) string {
 	size, name := 0, ""
 	for key, v := range session.Values {
 		one := *session
 		one.Values = map[any]any{key: v}
-		value, err := guarded(func() (bson.RawValue, error) { return p.codec.Encode(&one) })
+		value, err := recovering(func() (bson.RawValue, error) { return p.codec.Encode(&one) })
 		if err == nil && len(value.Value) > size {
 			size, name = len(value.Value), keyName(key)
 		}
@@ -85,32 +113,29 @@ func (p payloads) largest(session *sessions.Session) string {
 	return fmt.Sprintf("; the largest is %s with %d bytes: keep it in a collection of its own", name, size)
 }
 
-// decode sets the values of session to those of a payload in the clear. It survives a codec that panics,
-// since what a record holds must never take a request down.
+// decode sets the values of session to those of a payload in the clear. A codec that panics on it is an error.
 func (p payloads) decode(value bson.RawValue, session *sessions.Session) error {
 	if value.IsZero() {
-		return fmt.Errorf("mongostore: %w: %w", ErrDecode, errors.New("the field session is missing"))
+		return undecodable(errors.New("the field session is missing"))
 	}
-	_, err := guarded(func() (struct{}, error) { return struct{}{}, p.codec.Decode(value, session) })
+	_, err := recovering(func() (struct{}, error) { return struct{}{}, p.codec.Decode(value, session) })
 	if session.Values == nil {
 		session.Values = make(map[any]any)
 	}
-	if err != nil {
-		return fmt.Errorf("mongostore: %w: %w", ErrDecode, err)
-	}
-	return nil
+	return undecodable(err)
 }
 
 // values returns the values of a payload in the clear.
 func (p payloads) values(value bson.RawValue) (map[any]any, error) {
 	scratch := &sessions.Session{Values: make(map[any]any), Options: new(sessions.Options)}
-	err := p.decode(value, scratch)
-	return scratch.Values, err
+	if err := p.decode(value, scratch); err != nil {
+		return nil, err
+	}
+	return scratch.Values, nil
 }
 
-// valuesAs returns the values of a payload as they would come back if they were stored in the encoding of
-// another one. A codec reads what others wrote, but their types differ: an int is a float64 after JSON, and
-// must not be taken for a change.
+// valuesAs returns the values of a payload as they would come back from the encoding of another one. A codec reads what
+// others wrote, but in other types: an int that JSON made a float64 is no change.
 func (p payloads) valuesAs(encoding, value bson.RawValue) (map[any]any, error) {
 	values, err := p.values(value)
 	if err != nil || value.Type == encoding.Type {
@@ -118,7 +143,73 @@ func (p payloads) valuesAs(encoding, value bson.RawValue) (map[any]any, error) {
 	}
 	again, err := p.encode(&sessions.Session{Values: values, Options: new(sessions.Options)})
 	if err != nil {
-		return values, nil //nolint:nilerr // what this codec does not take, Save will complain of
+		return values, nil //nolint:nilerr // Save will report what this codec does not take
 	}
 	return p.values(again)
+}
+
+// sealedSubtype is the BSON binary subtype of a sealed payload: a byte with the BSON type inside, and the Sealer's data.
+const sealedSubtype = 0x80
+
+func isSealed(payload bson.RawValue) ([]byte, bool) {
+	subtype, data, ok := payload.BinaryOK()
+	return data, ok && subtype == sealedSubtype
+}
+
+// seal returns a payload as it is stored in rec, whose other fields must be final.
+func (p payloads) seal(ctx context.Context, rec *record.Record, plain bson.RawValue) (bson.RawValue, error) {
+	if p.sealer == nil {
+		return plain, nil
+	}
+	additional := additionalOf(rec, plain.Type)
+	sealed, err := recovering(func() ([]byte, error) { return p.sealer.Seal(ctx, plain.Value, additional) })
+	if err != nil {
+		return bson.RawValue{}, sealerDown(err)
+	}
+	return bsonraw.Binary(sealedSubtype, append([]byte{byte(plain.Type)}, sealed...)), nil
+}
+
+func sealerDown(err error) error {
+	return fmt.Errorf("mongostore: Config.Sealer: %w: %w", ErrUnavailable, err)
+}
+
+// unseal returns the payload of rec in the clear.
+func (p payloads) unseal(ctx context.Context, rec *record.Record) (bson.RawValue, error) {
+	data, sealed := isSealed(rec.Session)
+	var none bson.RawValue
+	switch {
+	case rec.Damage != nil:
+		return none, undecodable(rec.Damage)
+	case !sealed && (p.sealer == nil || p.acceptUnsealed):
+		return rec.Session, nil
+	case !sealed:
+		return none, undecodable(errors.New("its payload is not sealed; Config.AcceptUnsealed lets such records in"))
+	case p.sealer == nil:
+		return none, undecodable(errors.New("its payload is sealed, and there is no Config.Sealer"))
+	case len(data) == 0:
+		return none, undecodable(errors.New("its sealed payload is empty"))
+	}
+	kind := bson.Type(data[0])
+	plain, err := recovering(func() ([]byte, error) { return p.sealer.Open(ctx, data[1:], additionalOf(rec, kind)) })
+	switch {
+	case errors.Is(err, ErrDecode):
+		return none, fmt.Errorf("mongostore: Config.Sealer: %w", err)
+	case err != nil:
+		return none, sealerDown(err)
+	}
+	return bson.RawValue{Type: kind, Value: plain}, nil
+}
+
+// additionalOf returns what a sealed payload is bound to, so that neither records nor owners can be swapped.
+func additionalOf(rec *record.Record, kind bson.Type) []byte {
+	data := []byte("mongostore/1")
+	for _, field := range []string{rec.ID, rec.Name, rec.User} {
+		data = binary.BigEndian.AppendUint32(data, uint32(len(field))) //nolint:gosec // a document ends at 16 MiB
+		data = append(data, field...)
+	}
+	data = binary.BigEndian.AppendUint64(data, uint64(rec.CreatedAt.UnixMilli()))
+	if rec.Token == nil {
+		return append(data, 0, byte(kind))
+	}
+	return append(data, 1, byte(kind))
 }

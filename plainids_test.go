@@ -1,18 +1,23 @@
 package mongostore_test
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/gorilla/sessions"
 	"github.com/mongostore/mongostore"
 	"github.com/mongostore/mongostore/internal/mongotest"
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
@@ -227,8 +232,9 @@ func TestR11ARenewalOfAPlainIDMergesWhatOthersChanged(t *testing.T) {
 // The commands on a record with a plain id.
 const (
 	plainTouch  = "update {_id token version expires.$gt session.$eq} $set(expires updatedAt)"
-	plainChange = "update {_id token version expires.$gt session.$eq} $set(expires session updatedAt version) $unset"
-	plainRetire = "delete {_id token version expires.$gt session.$eq} majority"
+	plainChange = "update {_id token version expires.$gt session.$eq} $set(expires session updatedAt version versions) $unset"
+	retire      = "update {_id token version expires.$gt session.$eq} $set(by expires forget next session token updatedAt) $unset majority"
+	activate    = "update {_id token version expires} $set(expires updatedAt) $unset majority"
 )
 
 // wantSent fails unless what was sent since the last time has these shapes.
@@ -261,15 +267,21 @@ func TestR06ThePlainIDsCommandsCarryThePayloadTheySaw(t *testing.T) {
 			wantSent(t, sent, plainChange)
 			store.Regenerate(v.Session)
 			v.saved(t)
-			wantSent(t, sent, plainRetire, create)
+			wantSent(t, sent, create, retire, activate)
 			v.Options.MaxAge = -1
 			v.saved(t)
-			wantSent(t, sent, logout, logoutOf) // the request brought the cookie from before the renewal
+			wantSent(t, sent, logoutOf, logoutOf, load, load) // the request brought the cookie from before the renewal
 		})
 	}
 }
 
-func TestR11ARenewalWhoseInsertFailsIsFinishedByTheNextSave(t *testing.T) {
+// renewalSteps are the commands that renew a plain id: each is the first of its name after so many.
+var renewalSteps = []struct {
+	command string
+	after   int
+}{{"insert", 0}, {"update", 0}, {"update", 1}}
+
+func TestR11ARenewalThatFailsLeavesTheOldSessionAsItWas(t *testing.T) {
 	t.Parallel()
 	f := newUnreliable(t, mongotest.Standalone(t))
 	store := f.store(connectMongoLike())
@@ -277,99 +289,130 @@ func TestR11ARenewalWhoseInsertFailsIsFinishedByTheNextSave(t *testing.T) {
 	v := b.load(t, store)
 	v.Values["user"] = "ada"
 	store.Regenerate(v.Session)
-	f.fail(mongotest.Fail{Commands: []string{"insert"}, ErrorCode: 13})
-	f.sent.Take()
-	for _, want := range [][]string{{plainRetire, create}, {load, create}} {
+	for command, want := range map[string][]string{"insert": {create}, "update": {create, retire, logoutOf}} {
+		f.fail(mongotest.Fail{Commands: []string{command}, ErrorCode: 13})
+		f.sent.Take()
 		wantErr(t, v.save(), mongostore.ErrUnavailable)
 		v.wantNoCookie(t)
 		wantSent(t, f.sent, want...)
+		f.mend()
+		b.wantValues(t, store, map[any]any{"n": 1.5})
+		if got := len(rawDocuments(t, f.coll)); got != 1 {
+			t.Errorf("%d documents are stored, want 1", got)
+		}
 	}
-	f.mend()
 	v.Values["more"] = "x"
 	v.saved(t)
-	wantSent(t, f.sent, load, create)
 	b.wantGone(t, store)
 	v.arrive()
 	b.wantValues(t, store, map[any]any{"n": 1.5, "user": "ada", "more": "x"})
 	f.wantCount(1)
 }
 
-func TestR05ALogoutAfterARenewalWhoseInsertFailedLeavesNothing(t *testing.T) {
+func TestR09ALoginThatMergedAndFailedMergesAgainInTheNextSave(t *testing.T) { // L1
+	t.Parallel()
+	f := newUnreliable(t, mongotest.Standalone(t))
+	store := f.store(connectMongoLike())
+	b := start(t, store, map[any]any{"n": 1.5})
+	login, other := b.load(t, store), b.load(t, store)
+	other.Values["cart"] = "full"
+	other.saved(t)
+	login.Values["user"] = "ada"
+	store.Regenerate(login.Session)
+	f.fail(mongotest.Fail{Commands: []string{"insert"}, Skip: 1, ErrorCode: 13}) // the second one is that after the merge
+	wantErr(t, login.save(), mongostore.ErrUnavailable)
+	f.mend()
+	login.saved(t)
+	login.arrive()
+	b.wantValues(t, store, map[any]any{"n": 1.5, "user": "ada", "cart": "full"})
+	f.wantCount(1)
+}
+
+func TestR05ALogoutAfterARenewalThatFailedLeavesNothing(t *testing.T) {
+	t.Parallel()
+	for _, step := range renewalSteps {
+		f := newUnreliable(t, mongotest.Standalone(t))
+		store := f.store(connectMongoLike())
+		b := start(t, store, map[any]any{"n": 1.5})
+		v := b.load(t, store)
+		store.Regenerate(v.Session)
+		f.fail(mongotest.Fail{Commands: []string{step.command}, Skip: step.after, CloseConnection: true})
+		wantErr(t, v.save(), mongostore.ErrUnavailable)
+		f.mend()
+		v.w = httptest.NewRecorder()
+		v.Options.MaxAge = -1
+		v.saved(t)
+		v.wantExpired(t)
+		f.wantCount(0)
+	}
+}
+
+func TestR13AWriteConcernErrorOfARenewalIsReturnedBesideItsCookie(t *testing.T) { // L4
+	t.Parallel()
+	for _, step := range renewalSteps {
+		f := newUnreliable(t, mongotest.ReplicaSet(t))
+		store := f.store(connectMongoLike())
+		b := start(t, store, map[any]any{"n": 1.5})
+		v := b.load(t, store)
+		store.Regenerate(v.Session)
+		f.fail(mongotest.Fail{
+			Commands: []string{step.command}, Skip: step.after,
+			WriteConcernError: bson.D{{Key: "code", Value: 64}, {Key: "errmsg", Value: "waiting for replication timed out"}},
+		})
+		wantErr(t, v.save(), mongostore.ErrUnavailable)
+		f.mend()
+		v.wantCookie(t)
+		v.arrive()
+		b.wantValues(t, store, map[any]any{"n": 1.5})
+		f.wantCount(1)
+	}
+}
+
+func TestR13ALostAnswerToARenewalIsKnownAgain(t *testing.T) {
+	t.Parallel()
+	for command, outcomes := range map[string]map[int]error{
+		"insert": {1: mongostore.ErrUnavailable}, // which is not sent again, but under another id
+		"update": {1: nil, 2: mongostore.ErrUnavailable},
+	} {
+		for lost, want := range outcomes {
+			t.Run(fmt.Sprint(command, lost), func(t *testing.T) {
+				t.Parallel()
+				p, proxy := behindProxy(t)
+				store := p.store(hashed())
+				b := start(t, store, map[any]any{"n": 1.5})
+				v := b.load(t, store)
+				store.Regenerate(v.Session)
+				proxy.DropReplies(command, lost)
+				wantErr(t, v.save(), want)
+				if want != nil {
+					v.wantNoCookie(t)
+					v.saved(t)
+				}
+				v.wantCookie(t)
+				v.arrive()
+				b.wantValues(t, store, map[any]any{"n": 1.5})
+				p.wantCount(1)
+			})
+		}
+	}
+}
+
+func TestR13ALoadActivatesASuccessorThatItsPredecessorNames(t *testing.T) {
 	t.Parallel()
 	f := newUnreliable(t, mongotest.Standalone(t))
 	store := f.store(connectMongoLike())
 	b := start(t, store, map[any]any{"n": 1.5})
 	v := b.load(t, store)
 	store.Regenerate(v.Session)
-	f.fail(mongotest.Fail{Commands: []string{"insert"}, ErrorCode: 13})
+	f.fail(mongotest.Fail{Commands: []string{"update"}, Skip: 1, CloseConnection: true})
 	wantErr(t, v.save(), mongostore.ErrUnavailable)
+	v.wantCookie(t)
 	f.mend()
-	v.Options.MaxAge = -1
-	v.saved(t)
-	v.wantExpired(t)
 	f.wantCount(0)
-}
-
-func TestR13AWriteConcernErrorOfARenewalsDeleteDoesNotLoseTheSession(t *testing.T) {
-	t.Parallel()
-	f := newUnreliable(t, mongotest.ReplicaSet(t))
-	store := f.store(connectMongoLike())
-	b := start(t, store, map[any]any{"n": 1.5})
-	v := b.load(t, store)
-	store.Regenerate(v.Session)
-	f.fail(mongotest.Fail{
-		Commands: []string{"delete"}, Times: 1,
-		WriteConcernError: bson.D{{Key: "code", Value: 64}, {Key: "errmsg", Value: "waiting for replication timed out"}},
-	})
-	v.saved(t)
 	v.arrive()
 	b.wantValues(t, store, map[any]any{"n": 1.5})
 	f.wantCount(1)
-}
-
-func TestR13ALostAnswerToARenewalsDeleteFailsClosed(t *testing.T) {
-	t.Parallel()
-	for lost, want := range map[int]error{1: mongostore.ErrNotFound, 2: mongostore.ErrUnavailable} {
-		t.Run(fmt.Sprint(lost), func(t *testing.T) {
-			t.Parallel()
-			p, proxy := behindProxy(t)
-			store := p.store(connectMongoLike())
-			b := start(t, store, map[any]any{"n": 1.5})
-			v := b.load(t, store)
-			store.Regenerate(v.Session)
-			proxy.DropReplies("delete", lost)
-			wantErr(t, v.save(), want)
-			v.wantNoCookie(t)
-			wantErr(t, v.save(), mongostore.ErrNotFound)
-			v.wantNoCookie(t)
-			b.wantGone(t, store)
-			p.wantCount(0)
-		})
-	}
-}
-
-func TestR13ALostAnswerToARenewalsInsertIsKnownAgain(t *testing.T) {
-	t.Parallel()
-	for lost, want := range map[int]error{1: nil, 2: mongostore.ErrUnavailable} {
-		t.Run(fmt.Sprint(lost), func(t *testing.T) {
-			t.Parallel()
-			p, proxy := behindProxy(t)
-			store := p.store(hashed())
-			b := start(t, store, map[any]any{"n": 1.5})
-			v := b.load(t, store)
-			store.Regenerate(v.Session)
-			proxy.DropReplies("insert", lost)
-			wantErr(t, v.save(), want)
-			if want != nil {
-				v.wantNoCookie(t)
-				v.saved(t)
-			}
-			v.wantCookie(t)
-			v.arrive()
-			b.wantValues(t, store, map[any]any{"n": 1.5})
-			p.wantCount(1)
-		})
-	}
+	f.wantDeadline(v.ID, 14*24*time.Hour)
 }
 
 func TestR13WhatExpressWroteAfterALostAnswerIsNotOverwritten(t *testing.T) {
@@ -387,14 +430,51 @@ func TestR13WhatExpressWroteAfterALostAnswerIsNotOverwritten(t *testing.T) {
 	b.wantValues(t, store, map[any]any{"n": 1.5, "mine": "m", "theirs": "t", "more": "m"})
 }
 
-func TestR11ALogoutJustBeforeTheRenewalOfAPlainIDWins(t *testing.T) {
+func TestR10ALogoutBetweenTheCommandsOfARenewalWins(t *testing.T) { // L2
 	t.Parallel()
-	p, _ := meddling(t, mongotest.Shared(t), "delete", func(coll *mongo.Collection, c mongotest.Command) error {
-		_, err := coll.DeleteOne(t.Context(), bson.D{{Key: "_id", Value: c.Body.Lookup("deletes", "0", "q", "_id")}})
-		return err
-	})
-	store := p.store(connectMongoLike())
-	b := start(t, store, map[any]any{"n": 1.5})
+	ends := map[string]func(store *mongostore.Store, b *browser, id string) error{
+		"Destroy": func(store *mongostore.Store, _ *browser, id string) error { return store.Destroy(t.Context(), id) },
+		"DestroyByUser": func(store *mongostore.Store, _ *browser, _ string) error {
+			_, err := store.DestroyByUser(t.Context(), "ada")
+			return err
+		},
+		"logout": func(store *mongostore.Store, b *browser, _ string) error {
+			v := (&browser{cookies: b.cookies}).load(t, store)
+			v.Options.MaxAge = -1
+			return v.save()
+		},
+	}
+	for end, run := range ends {
+		for i, step := range renewalSteps {
+			t.Run(fmt.Sprint(end, " before command ", i+1), func(t *testing.T) {
+				t.Parallel()
+				logoutBetween(t, run, step.command, step.after)
+			})
+		}
+	}
+}
+
+// logoutBetween ends a session before a command of its renewal is sent: the first of this name after so many.
+func logoutBetween(t *testing.T, end func(*mongostore.Store, *browser, string) error, command string, after int) {
+	t.Helper()
+	server := mongotest.Shared(t)
+	p := onMongoDB(t, server)
+	cfg := connectMongoLike()
+	plain := p.store(cfg)
+	b := start(t, plain, map[any]any{"user": "ada", "n": 1.5})
+	id := b.load(t, plain).ID
+	meddled := server.Client(t, options.Client().SetMonitor(&event.CommandMonitor{Started: func(_ context.Context, e *event.CommandStartedEvent) {
+		if e.CommandName != command {
+			return
+		}
+		if after--; after == -1 {
+			wantErr(t, end(plain, b, id), nil)
+		}
+	}}))
+	cfg.NoIndexes = true // New sends commands too
+	store, err := mongostore.New(t.Context(), meddled.Database(p.coll.Database().Name()).Collection(p.coll.Name()), cfg, key)
+	wantErr(t, err, nil)
+	mongostore.SetClock(store, p.clock.Now)
 	v := b.load(t, store)
 	store.Regenerate(v.Session)
 	wantErr(t, v.save(), mongostore.ErrNotFound)
@@ -777,5 +857,42 @@ func TestLastModifiedIsWrittenWithEveryWrite(t *testing.T) {
 	v.saved(t)
 	if _, ok := p.mustDocument(v.ID)["lastModified"]; ok {
 		t.Error("it is written without being asked for")
+	}
+}
+
+// TestR20PlainIDsASessionOfMaxBytesCanBeChanged has beside the values all that a session may have: a user, labels.
+func TestR20PlainIDsASessionOfMaxBytesCanBeChanged(t *testing.T) { // L5
+	t.Parallel()
+	const most = 7 << 20 // of MaxBytes under PlainIDs
+	server := mongotest.Shared(t)
+	for what, cfg := range map[string]*mongostore.Config{
+		"gob":    {},
+		"JSON":   {PayloadCodec: mongostore.JSONCodec{}},
+		"sealed": {Sealer: mongostore.AESGCM(key)},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			cfg.PlainIDs, cfg.LastModified, cfg.MaxBytes, cfg.Timeout = true, true, most, time.Minute
+			cfg.UserID = func(*sessions.Session) string { return strings.Repeat("u", 900) }
+			cfg.Labels = func(*http.Request, *sessions.Session) map[string]string {
+				labels := make(map[string]string)
+				for i := range 16 {
+					labels[fmt.Sprint("label", i)] = strings.Repeat("l", 512)
+				}
+				return labels
+			}
+			p := onMongoDB(t, server)
+			store := p.store(cfg)
+			const nearly = most - 100 // the rest is the codec's, and the key
+			v := start(t, store, map[any]any{"a": strings.Repeat("a", nearly)}).load(t, store)
+			v.Values["a"] = strings.Repeat("b", nearly)
+			v.saved(t)
+			if rec, _ := store.Record(v.Session); rec.Size < nearly {
+				t.Errorf("the session takes %d bytes, want %d", rec.Size, most)
+			}
+			if changed := v.reload(store); changed.err != nil || changed.Values["a"] != v.Values["a"] {
+				t.Errorf("the change is not stored: %v", changed.err)
+			}
+		})
 	}
 }

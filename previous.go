@@ -8,64 +8,68 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"time"
 
 	"github.com/gorilla/sessions"
+	"github.com/mongostore/mongostore/internal/plan"
+	"github.com/mongostore/mongostore/internal/token"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// taken is a session of Config.Previous that is to be stored here.
-type taken struct {
+// imported is a session of Config.Previous that is to be stored here.
+type imported struct {
 	session *sessions.Session
-	origin  bson.RawValue // its values as they were taken over
+	base    bson.RawValue // its values as they were imported
 	request *http.Request // which brought its cookie; Save may be given another
 }
 
-// takeOver fills session from Config.Previous, or from the record that another request made of it a moment ago. If
-// there is none, session becomes a quiet stand-in: a request on its way while another one took the session over and
-// gave it a new secret must not replace its cookie.
-func (s *Store) takeOver(ctx context.Context, r *http.Request, session *sessions.Session, st *state) (bool, error) {
-	previous, err := s.fromPrevious(r, session.Name())
-	found := false
+// importSession fills the session from Config.Previous, or from the record that another request made of it a moment ago.
+// ErrNotFound: there is none, and the session becomes a placeholder. Another request may have imported it and given it a
+// new secret, and this one must not replace its cookie.
+func (l *loader) importSession(ctx context.Context) error {
+	s, session, st := l.store, l.session, l.state
+	previous, err := s.fromPrevious(l.r, session.Name())
 	if previous == nil && err == nil {
-		found, err = s.loadTaken(ctx, r, session, st)
+		err = l.loadImported(ctx)
 	}
 	if previous == nil {
-		st.quiet = !found && !errors.Is(err, ErrUnavailable)
-		return found, err
+		if err != nil && !errors.Is(err, ErrUnavailable) {
+			st.placeholder = max(st.placeholder, untilValues)
+		}
+		return err
 	}
 	maps.Copy(session.Values, previous.Values)
-	origin, err := s.payloads.encode(session)
+	base, err := s.payloads.encode(session)
 	if err != nil {
-		origin = bson.RawValue{} // Save says what is wrong with the values
+		base = bson.RawValue{} // Save says what is wrong with the values
 	}
 	session.IsNew = false
-	st.taken = &taken{previous, origin, r}
-	st.next = s.derivedCredentials(r.CookiesNamed(session.Name())[0].Value)
-	return true, nil
+	st.imported = &imported{previous, base, l.r}
+	st.next = s.derivedCredentials(l.r, session.Name())
+	return nil
 }
 
-// loadTaken fills session from the record of the old cookie, which leads to it for a minute and until it gets another
-// secret: the requests of a page bring the old cookie together, and the first one ends it in Config.Previous.
-func (s *Store) loadTaken(ctx context.Context, r *http.Request, session *sessions.Session, st *state) (bool, error) {
-	next := s.derivedCredentials(r.CookiesNamed(session.Name())[0].Value)
-	rec, err := s.backend.find(ctx, next.id)
-	if err == nil && s.now().Sub(rec.createdAt) >= justRenewed {
-		err = ErrNotFound
+// loadImported fills the session from the record of the old cookie, to which that leads for a minute: the requests of a
+// page bring it together, and the first one ends it in Config.Previous.
+func (l *loader) loadImported(ctx context.Context) error {
+	next := l.store.derivedCredentials(l.r, l.session.Name())
+	rec, err := l.store.server.find(ctx, next.ID)
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		err = s.loadRecord(ctx, presented{credentials: next}, rec, session, st)
+	if rec == nil || l.store.now().Sub(rec.CreatedAt) >= importedFor {
+		return ErrNotFound
 	}
-	if errors.Is(err, errNoRecord) || errors.Is(err, ErrNotFound) {
-		return false, nil
-	}
-	return err == nil, err
+	return l.fill(ctx, verifiedCookie{Credentials: next}, rec)
 }
 
-// fromPrevious asks Config.Previous for the session of a request; nil if it has none. Stores there are that
-// return nil or panic, and most answer for a session that has ended with an error of their own: only
-// ErrUnavailable tells of an outage, and only ErrDecode of a session that is there and cannot be read.
+// importedFor is how long the old cookie leads to the record that was made of its session.
+const importedFor = time.Minute
+
+// fromPrevious asks Config.Previous for the session of a request; nil if it has none. Some stores panic, or return nil or
+// an error of their own for a session that has ended. Only ErrUnavailable and ErrDecode are taken as errors.
 func (s *Store) fromPrevious(r *http.Request, name string) (*sessions.Session, error) {
-	session, err := guarded(func() (*sessions.Session, error) { return s.cfg.Previous.New(r, name) })
+	session, err := recovering(func() (*sessions.Session, error) { return s.cfg.Previous.New(r, name) })
 	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrDecode) {
 		return nil, fmt.Errorf("mongostore: Config.Previous: %w", err)
 	}
@@ -75,105 +79,90 @@ func (s *Store) fromPrevious(r *http.Request, name string) (*sessions.Session, e
 	return session, nil
 }
 
-// derivedCredentials are made from the old cookie, so that the several requests of a page that take the same
-// session over at once end up with one record. Only this store's signature makes a cookie of them.
-func (s *Store) derivedCredentials(old string) credentials {
+// derivedCredentials are made from the old cookie, so that the requests of a page that import the same session at once
+// end up with one record. Only this store's signature makes a cookie of them.
+func (s *Store) derivedCredentials(r *http.Request, name string) token.Credentials {
+	old := r.CookiesNamed(name)[0].Value
 	text := func(label string) string {
 		sum := sha256.Sum256([]byte("mongostore taken over " + label + old))
-		return base32.StdEncoding.EncodeToString(sum[:])[:tokenLength]
+		return base32.StdEncoding.EncodeToString(sum[:])[:token.Length]
 	}
 	if s.cfg.PlainIDs {
-		c, err := s.plainCredentials(text("id "))
-		if err != nil {
-			return credentials{} // a new id says what is wrong
-		}
+		c, _ := s.plainCredentials(text("id ")) // none: a new id says what is wrong
 		return c
 	}
 	handle := text("handle ")
-	return credentials{handle, text("secret "), handle}
+	return token.Credentials{Handle: handle, Secret: text("secret "), ID: handle}
 }
 
-// settleTaken finds out, before a session that was taken over is stored, whether another request has done
-// so since, or ended it.
-func (sv *saving) settleTaken(ctx context.Context) error {
+// resolveImport finds out whether another request has stored the imported session, or ended it.
+func (sv *saver) resolveImport(ctx context.Context, b basis) (basis, error) {
 	st := sv.state
-	if st.taken == nil || sv.target != nil {
-		return nil
+	if st.imported == nil || b.target != nil {
+		return b, nil
 	}
-	sv.origin = st.taken.origin
-	if st.renew {
-		st.next = credentials{}
+	b.base = st.imported.base
+	if sv.renew {
+		st.next = token.Credentials{}
 	}
-	if session, err := sv.fromPrevious(st.taken.request, sv.session.Name()); session != nil || err != nil || len(st.attempts) > 0 {
-		return err
+	session, err := sv.store.fromPrevious(st.imported.request, sv.session.Name())
+	if session != nil || err != nil || len(st.unknown) > 0 {
+		return b, err
 	}
-	rec, err := sv.backend.find(ctx, st.next.id)
-	switch {
-	case errors.Is(err, errNoRecord):
-		return errEnded
-	case err != nil:
-		return err
-	case !sv.join(rec):
-		return errEnded
+	rec, err := sv.store.server.find(ctx, st.next.ID)
+	if err != nil {
+		return b, err
 	}
-	return sv.reconcile(ctx, rec)
+	if seen, _ := sv.see(rec); !seen.Shared || !seen.Live || b.base.IsZero() {
+		return b, errEnded
+	}
+	st.shared()
+	return sv.merge(ctx, b, rec, plan.Reread)
 }
 
-// late lets an unchanged Save be quiet about a session that was taken over and has ended since, as it is about
-// any other session.
-func (sv *saving) late(err error) error {
-	if sv.state.taken == nil || sv.state.renew || !errors.Is(err, errEnded) || sv.options.MaxAge != sv.state.handed.MaxAge {
+// quiet returns an error that ends a Save; nil if nothing is lost by it. An unchanged Save of a session that was imported
+// and has ended since is no error, as with any other session, but Config.Observe hears of it.
+func (sv *saver) quiet(b basis, err error) error {
+	st := sv.state
+	switch {
+	case errors.Is(err, errNothing):
+		return nil
+	case st.imported == nil, sv.renew, !errors.Is(err, errEnded), sv.options.MaxAge != st.handed.MaxAge:
 		return err
 	}
-	own, encodeErr := sv.payloads.encode(sv.copied(sv.outline()))
-	if encodeErr != nil {
-		return err
-	}
-	is, isErr := sv.payloads.values(own)
-	was, wasErr := sv.payloads.values(sv.state.taken.origin)
-	if isErr != nil || wasErr != nil || !sameValues(is, was) {
+	b.base, b.ours = st.imported.base, nil
+	if sv.changedValues(b) {
 		return err
 	}
 	sv.event.Err = err
 	return nil
 }
 
-// join reports whether rec is the session that this request took over, stored by another request.
-func (sv *saving) join(rec *record) bool {
-	st := sv.state
-	if st.taken == nil || !st.next.fit(rec) || !sv.lifetimes.live(rec, sv.now()) || sv.origin.IsZero() {
-		return false
-	}
-	st.cookie, st.proven, sv.joined = st.next, true, true
-	return true
-}
-
-// logoutPrevious ends in Config.Previous the session that was taken over or, if the load did not get so far or
-// found another one, that of the request's cookies.
-func (s *Store) logoutPrevious(r *http.Request, name string, t *taken) error {
-	if t == nil && s.cfg.Previous != nil && len(r.CookiesNamed(name)) > 0 {
+// logoutImported ends in Config.Previous the session that was imported, or else that of the request's cookies.
+func (s *Store) logoutImported(r *http.Request, name string, from *imported) error {
+	if from == nil && s.cfg.Previous != nil && len(r.CookiesNamed(name)) > 0 {
 		session, err := s.fromPrevious(r, name)
 		if session == nil {
 			return err
 		}
-		t = &taken{session: session, request: r}
+		from = &imported{session: session, request: r}
 	}
-	return s.endPrevious(t)
+	return s.endImported(from)
 }
 
-// endPrevious ends in Config.Previous a session that is stored here or logged out.
-func (s *Store) endPrevious(t *taken) error {
-	if t == nil {
+// endImported ends in Config.Previous a session that is stored here or logged out.
+func (s *Store) endImported(from *imported) error {
+	if from == nil {
 		return nil
 	}
 	options := sessions.Options{Path: "/"}
-	if t.session.Options != nil {
-		options = *t.session.Options
+	if from.session.Options != nil {
+		options = *from.session.Options
 	}
 	options.MaxAge = -1
-	t.session.Options = &options
-	_, err := guarded(func() (struct{}, error) {
-		return struct{}{}, s.cfg.Previous.Save(t.request, &discarded{header: make(http.Header)}, t.session)
+	from.session.Options = &options
+	_, err := recovering(func() (struct{}, error) {
+		return struct{}{}, s.cfg.Previous.Save(from.request, &discarded{header: make(http.Header)}, from.session)
 	})
 	if err != nil {
 		return fmt.Errorf("mongostore: ending the session in Config.Previous: %w", err)

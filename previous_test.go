@@ -15,6 +15,7 @@ import (
 	"github.com/gorilla/sessions"
 	"github.com/mongostore/mongostore"
 	"github.com/mongostore/mongostore/internal/mongotest"
+	"github.com/mongostore/mongostore/internal/values"
 )
 
 // oldKey signed the cookies of the store before.
@@ -119,10 +120,10 @@ func (m *move) wantUntouched(t *testing.T) {
 
 func TestR23ASessionOfThePreviousStoreIsTakenOver(t *testing.T) {
 	t.Parallel()
-	values := map[any]any{"user": "ada", "cart": []any{"tea"}}
-	eachMoveFrom(t, values, func(t *testing.T, m *move) {
+	old := map[any]any{"user": "ada", "cart": []any{"tea"}}
+	eachMoveFrom(t, old, func(t *testing.T, m *move) {
 		v := m.visit()
-		if !maps.EqualFunc(v.Values, values, mongostore.SameValue) || *v.Options != *m.store.Options {
+		if !maps.EqualFunc(v.Values, old, values.Equal) || *v.Options != *m.store.Options {
 			t.Errorf("values %v, options %+v", v.Values, v.Options)
 		}
 		m.wantCount(0)
@@ -138,7 +139,7 @@ func TestR23ASessionOfThePreviousStoreIsTakenOver(t *testing.T) {
 		if rec, ok := m.store.Record(v.Session); !ok || rec.UserID != "ada" || rec.ID != v.ID {
 			t.Errorf("the record is %+v", rec)
 		}
-		m.wantValues(t, m.place.store(nil), values) // a store without Previous: it is this store's alone
+		m.wantValues(t, m.place.store(nil), old) // a store without Previous: it is this store's alone
 		again := m.visit()
 		again.Values["cart"] = []any{"tea", "milk"}
 		again.saved(t)
@@ -619,9 +620,10 @@ func TestR03AnOutageOfThePreviousStoreLogsNobodyOut(t *testing.T) {
 	t.Parallel()
 	p := onMongoDB(t, mongotest.Standalone(t))
 	away, proxy := behindProxy(t)
-	old := away.store(&mongostore.Config{Timeout: 300 * time.Millisecond}, oldKey)
+	old := away.store(&mongostore.Config{Timeout: ample}, oldKey)
 	m := moved(t, p, predecessor{old, true}, &mongostore.Config{}, map[any]any{"user": "ada"})
 	taken := m.visit()
+	mongostore.SetTimeout(old, scant)
 	proxy.Cut()
 	v := m.browser.load(t, m.store)
 	wantErr(t, v.err, mongostore.ErrUnavailable)
@@ -638,6 +640,7 @@ func TestR03AnOutageOfThePreviousStoreLogsNobodyOut(t *testing.T) {
 	v.wantExpired(t)
 
 	proxy.Restore(t)
+	mongostore.SetTimeout(old, ample)
 	eventually(t, "the old store answers", func() bool { return m.browser.load(t, m.store).err == nil })
 	m.visit().saved(t)
 	m.wantCount(1)

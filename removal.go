@@ -5,14 +5,16 @@ import (
 	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/mongostore/mongostore/internal/record"
 )
 
-// removalGrace is how long an expired record is left alone: the clocks of several machines differ.
-const removalGrace = time.Minute
-
-// removalRest is how much longer than a batch took it rests before the next one: a backlog is to be removed
-// without requests noticing, and there is no hurry.
-const removalRest = 4
+const (
+	// removalGrace is how long an expired record is left alone, since the clocks of machines differ.
+	removalGrace = time.Minute
+	// removalRest is how many times as long as a batch took the removal rests after it, so that requests do not notice.
+	removalRest = 4
+)
 
 // removal is the goroutine that deletes expired sessions each RemoveInterval.
 type removal struct {
@@ -27,7 +29,7 @@ func (l *removal) start(s *Store) {
 	go l.run(ctx, s)
 }
 
-// stop ends the goroutine and waits for it; one that does not run is fine.
+// stop ends the goroutine, if it runs, and waits for it.
 func (l *removal) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -42,7 +44,7 @@ func (l *removal) run(ctx context.Context, s *Store) {
 	defer close(l.done)
 	for {
 		interval := s.cfg.RemoveInterval
-		if rest(ctx, interval-interval/10+rand.N(interval/5)) != nil { //nolint:gosec // jitter
+		if sleep(ctx, interval-interval/10+rand.N(interval/5)) != nil { //nolint:gosec // jitter
 			return
 		}
 		if _, err := s.RemoveExpired(ctx); err != nil && ctx.Err() == nil {
@@ -51,42 +53,32 @@ func (l *removal) run(ctx context.Context, s *Store) {
 	}
 }
 
-// RemoveExpired deletes the sessions that expired a minute ago or more, in small batches with rests, so that
-// requests do not notice, and returns how many.
-// It is for AutoRemoveDisabled, called from cron; running it beside another removal is harmless. Each
-// batch takes Config.Timeout at most; ctx bounds the whole. Errors are ErrUnavailable, and removed counts
-// what was deleted before.
+// RemoveExpired deletes the sessions that expired at least a minute ago and returns how many, also beside an error. It
+// works in small batches with rests, so that requests do not notice. Call it from cron under AutoRemoveDisabled; several
+// may run at once. Each batch takes at most Config.Timeout; ctx bounds the whole. Its error is ErrUnavailable.
 func (s *Store) RemoveExpired(ctx context.Context) (removed int64, err error) {
-	done := s.watch(ctx)
-	until := s.now().Add(-removalGrace)
-	for found := removalBatch; found == removalBatch && err == nil; {
+	err = s.observed(ctx, func(ctx context.Context) (Event, error) {
+		removed, err = s.removeBatches(ctx, s.now().Add(-removalGrace))
+		return Event{Op: OpRemoveExpired, Removed: removed, Err: err}, err
+	})
+	return removed, err
+}
+
+func (s *Store) removeBatches(ctx context.Context, until time.Time) (removed int64, err error) {
+	for found := record.RemovalBatch; found == record.RemovalBatch && err == nil; {
 		var n int64
 		began := time.Now()
 		found, n, err = s.removeBatch(ctx, until)
 		removed += n
-		if found == removalBatch && err == nil {
-			err = rest(ctx, removalRest*time.Since(began))
+		if found == record.RemovalBatch && err == nil {
+			err = sleep(ctx, removalRest*time.Since(began))
 		}
 	}
-	err = unavailable(err)
-	done(Event{Op: OpRemoveExpired, Removed: removed, Err: err})
-	return removed, err
+	return removed, fromServer(err)
 }
 
 func (s *Store) removeBatch(ctx context.Context, until time.Time) (int, int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	return s.backend.removeBatch(ctx, until)
-}
-
-// rest waits, unless ctx ends before: then with its error.
-func rest(ctx context.Context, d time.Duration) error {
-	pause := time.NewTimer(d)
-	defer pause.Stop()
-	select {
-	case <-pause.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return s.server.backend.RemoveBatch(ctx, until)
 }

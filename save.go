@@ -5,604 +5,377 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net/http"
 	"time"
 
 	"github.com/gorilla/sessions"
+	"github.com/mongostore/mongostore/internal/plan"
+	"github.com/mongostore/mongostore/internal/record"
+	"github.com/mongostore/mongostore/internal/token"
+	"github.com/mongostore/mongostore/internal/values"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
-// saving is one Save under way.
-type saving struct {
-	*Store
+// saver is one Save under way. What it knows of the stored record goes from step to step as a basis.
+type saver struct {
+	store   *Store
 	r       *http.Request
 	session *sessions.Session
 	state   *state
-	options sessions.Options // of the cookie
+	options sessions.Options // of the cookie, as the handler left them
 
-	own    bson.RawValue // the session's values, encoded; zero: not yet
-	origin bson.RawValue // the payload of which mine is a change; zero: there is none
-	mine   map[any]any   // this request's values in stored form; nil: those of own
-	values map[any]any   // what is to be stored, merged with others' changes; nil: session.Values
-	target *snapshot     // the record to replace, as it was last seen; nil: none, so insert
-	landed Op            // target is what an earlier attempt of this session wrote; "": it is not
-	joined bool          // target is what another request stored of the session that both took over
-	misses int
-	guess  bool    // target is what a Save before this one left in the stripe: only a write tells whether it is still so
-	lock   *stripe // held once another request was there first; nil: not held
-	event  Event   // Op is "" before anything is done that Observe should hear of
+	renew     bool          // Regenerate was called
+	encoded   bson.RawValue // session.Values; zero: not yet
+	conflicts int           // how often another request was there first
+	lock      *lock         // held from the first conflict on; nil: not held
+	event     Event         // of the last step, for Config.Observe; without an Op there is nothing to tell
 }
 
-// draft is a record as it shall be written.
+// basis is what a Save goes by, in git's words: theirs is the record as it is stored, base the payload that this
+// request has changed, ours what it made of it. Each step takes a basis and returns one.
+type basis struct {
+	source  plan.Source
+	target  *snapshot     // theirs; nil: there is no record
+	base    bson.RawValue // zero: there is none
+	ours    map[any]any   // in stored form; nil: those of session.Values
+	values  map[any]any   // merged, to be stored; nil: session.Values as they are
+	op      Op            // of the attempt that was recovered
+	concern error         // of the write concern, when that was confirmed
+}
+
+// draft is a record as it is to be written.
 type draft struct {
 	snapshot
-	cred   credentials
-	scope  scope
-	now    time.Time
-	maxAge int    // in effect; as in Options
-	cookie string // encoded; "": none is to be set
+	cred    token.Credentials
+	change  record.Change
+	now     time.Time
+	options sessions.Options // in effect, with those that other requests have changed
+	cookie  string           // encoded; "": none is to be set
 }
 
-// run stores the session. It returns what was written if a cookie for it may be set: only a Save whose
-// own command wrote the record sets one.
-func (sv *saving) run(ctx context.Context) (*draft, error) {
-	st := sv.state
-	if sv.nothingToStore() {
-		return nil, nil
-	}
-	if sv.target = st.base; sv.target != nil {
-		sv.origin = sv.target.plain
-	}
-	defer func() {
-		if sv.lock != nil {
-			sv.lock.release()
+var (
+	errEnded = fmt.Errorf("mongostore: save: %w: it ended, or another request renewed it", ErrNotFound)
+	errLate  = fmt.Errorf("mongostore: save: %w: another request renewed it a moment ago, and the browser has its cookie", ErrNotFound)
+	// errNothing ends a Save that has nothing to store, or whose earlier attempt was stored and renewed since: a success.
+	errNothing = errors.New("nothing to store")
+	// errForeignUniqueIndex tells of an index that is none of the store's.
+	errForeignUniqueIndex = fmt.Errorf("mongostore: save: %w: the server reports a duplicate key, but the _id is free: the collection has a unique index of its own", ErrUnavailable)
+)
+
+// run stores the session. It returns what its own command wrote, for which a cookie may be set.
+func (sv *saver) run(ctx context.Context) (*draft, error) {
+	defer func() { sv.lock.release() }()
+	b, err := sv.begin(ctx)
+	if err != nil {
+		if !errors.Is(err, errNothing) {
+			sv.event = sv.eventOf(b, sv.outline(b))
 		}
-	}()
-	if err := sv.settle(ctx); err != nil {
-		return nil, sv.failed(sv.outline(), err)
-	}
-	if err := sv.settleTaken(ctx); err != nil {
-		return nil, sv.late(sv.failed(sv.outline(), err))
+		return nil, sv.quiet(b, err)
 	}
 	for {
-		d, err := sv.draft(ctx)
-		if sv.guess && (err != nil || d.scope == deadline) {
-			if err := sv.refresh(ctx, sv.target.id); err != nil {
-				return nil, sv.late(explain(ctx, sv.misses, err))
-			}
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if outlived := sv.target != nil && sv.lifetimes.outlived(&sv.target.record, d.now); outlived && d.scope == deadline {
-			return nil, nil
-		} else if outlived {
-			return nil, errEnded
-		}
-		if d.scope == deadline {
-			return sv.keep(ctx, d)
-		}
-		if done, err := sv.write(ctx, d); done {
+		d, next, err := sv.step(ctx, b)
+		if next == nil {
 			return d, err
-		} else if err != nil {
-			return nil, explain(ctx, sv.misses, err)
 		}
-		if err := sv.refresh(ctx, d.id); err != nil {
-			return nil, sv.late(explain(ctx, sv.misses, err))
-		}
+		b = *next
 	}
 }
 
-// nothingToStore reports whether the session is a new one without values that should leave no trace.
-func (sv *saving) nothingToStore() bool {
-	st := sv.state
-	return (st.quiet || sv.cfg.SkipEmpty) && len(sv.session.Values) == 0 &&
-		st.base == nil && st.replaced == nil && st.taken == nil && len(st.attempts) == 0
+// begin returns the first basis.
+func (sv *saver) begin(ctx context.Context) (basis, error) {
+	b := basis{source: plan.Absent}
+	if base := sv.state.base; base != nil {
+		b = basis{source: plan.Loaded, target: base, base: base.plain}
+	} else if err := sv.storesNothing(); err != nil {
+		return b, err
+	}
+	b, err := sv.resolveUnknownWrites(ctx, b)
+	if err != nil {
+		return b, err
+	}
+	return sv.resolveImport(ctx, b)
+}
+
+// storesNothing returns errNothing if the session is new and has no values to store, and errLate if it comes too late.
+func (sv *saver) storesNothing() error {
+	st, empty := sv.state, len(sv.session.Values) == 0
+	switch {
+	case st.imported != nil, len(st.unknown) > 0:
+		return nil
+	case empty && (sv.store.cfg.SkipEmpty || st.placeholder == untilValues):
+		return errNothing
+	case st.placeholder != late || sv.renew:
+		return nil
+	case empty:
+		return errNothing
+	}
+	return errLate
+}
+
+// step decides what to do on a basis, and does it. Another basis means that it takes one more step.
+func (sv *saver) step(ctx context.Context, b basis) (*draft, *basis, error) {
+	d, facts, err := sv.draft(ctx, b)
+	sv.event = Event{}
+	switch action := plan.Decide(facts); action {
+	case plan.Fail:
+		sv.event = sv.eventOf(b, d)
+		return nil, nil, err
+	case plan.Nothing:
+		return nil, nil, nil
+	case plan.Refuse:
+		sv.event = sv.eventOf(b, d)
+		return nil, nil, errEnded
+	case plan.Accept:
+		d, err = sv.accept(b, d)
+		return d, nil, err
+	case plan.Touch, plan.Write:
+		out, err := sv.write(ctx, b, d)
+		if out == written {
+			return d, nil, errors.Join(b.concern, err)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	next, err := sv.reread(ctx, b, d)
+	switch {
+	case err == nil:
+		return nil, &next, nil
+	case errors.Is(err, errEnded) && d.change == record.Deadline: // an unchanged Save, which has nothing to lose
+		sv.event.Err = err
+		return nil, nil, nil
+	}
+	return nil, nil, sv.quiet(b, explain(ctx, sv.conflicts, len(sv.state.unknown) > 0, err))
 }
 
 // draft encodes the session and finds out what of its record has changed.
-func (sv *saving) draft(ctx context.Context) (*draft, error) {
-	d := sv.outline()
-	session := sv.copied(d)
-	plain, err := sv.payloads.encodeRecord(session, sv.stored(), d.maxAge, d.expires)
+func (sv *saver) draft(ctx context.Context, b basis) (*draft, plan.Facts, error) {
+	d := sv.outline(b)
+	facts := plan.Facts{Source: b.source, Failed: true, Renew: sv.renewsOn(b)}
+	session := sv.copied(b, d)
+	var stored bson.RawValue
+	if b.target != nil {
+		stored = b.target.plain
+	}
+	plain, err := sv.store.payloads.encodeRecord(session, stored, d.options.MaxAge, d.Expires)
 	if err != nil {
-		return nil, sv.failed(d, err)
+		return d, facts, err
 	}
-	if sv.values == nil {
-		sv.own = plain
+	if b.values == nil {
+		sv.encoded = plain
 	}
-	d.user = sv.userOf(session, d.user)
-	if d.scope == deadline {
-		changed, err := sv.changed(d, plain)
+	d.User = sv.store.userOf(session, d.User)
+	if b.target != nil {
+		facts.Changed, err = sv.changed(b, d, plain)
 		if err != nil {
-			return nil, sv.failed(d, err)
+			return d, facts, err
 		}
-		if !changed {
-			d.plain = sv.target.plain
-			return d, nil
-		}
-		d.scope = payload
+		facts.Outlived = sv.store.lifetimes.outlived(b.target.CreatedAt, b.target.Token != nil, d.now)
+		facts.Due = sv.state.imported == nil && sv.store.lifetimes.due(b.target.Expires, b.target.UpdatedAt, b.target.CreatedAt, d.Expires, d.options.MaxAge)
 	}
-	if d.scope == renewal {
-		d.labels = sv.labelsOf(sv.r, session)
-		if err := sv.renewCredentials(d); err != nil {
-			return nil, sv.failed(d, err)
-		}
+	if b.target == nil || facts.Changed || facts.Renew {
+		err = sv.complete(ctx, b, d, session, plain)
+	} else {
+		d.plain = b.target.plain
 	}
-	if d.createdAt.IsZero() { // a record that Express made
-		d.createdAt, d.born = d.now, true
-	}
-	d.plain, d.version = plain, newVersion()
-	d.record.session, err = sv.payloads.seal(ctx, &d.record, plain)
-	return d, sv.failed(d, err)
+	facts.Failed = err != nil
+	return d, facts, err
 }
 
-// stored returns the payload that a draft is to replace; zero if there is none.
-func (sv *saving) stored() bson.RawValue {
-	if sv.target == nil {
-		return bson.RawValue{}
+// complete fills in what a draft has that is written whole.
+func (sv *saver) complete(ctx context.Context, b basis, d *draft, session *sessions.Session, plain bson.RawValue) error {
+	if d.change == record.Deadline {
+		d.change = record.Payload
 	}
-	return sv.target.plain
+	if d.change == record.Renewal {
+		d.Labels = sv.store.labelsOf(sv.r, session)
+		if err := sv.renewCredentials(b, d); err != nil {
+			return err
+		}
+	}
+	d.plain = plain
+	return sv.store.rewrite(ctx, &d.Record, plain)
+}
+
+// renewsOn reports whether the session gets a new secret; an earlier attempt that was stored may have given it one.
+func (sv *saver) renewsOn(b basis) bool {
+	return sv.renew && b.op != OpRegenerate && b.op != OpCreate
 }
 
 // outline returns a draft that lacks what depends on the session's values.
-func (sv *saving) outline() *draft {
-	now := sv.now()
-	d := &draft{cred: sv.state.cookie, scope: deadline, now: now, maxAge: sv.options.MaxAge}
-	switch {
-	case sv.target != nil:
-		d.record = sv.target.record
-	case sv.state.replaced != nil:
-		d.record = *sv.state.replaced
-	default:
-		d.record.name = sv.session.Name()
-		if sv.state.base != nil { // a login beside another one
-			d.record.maxAge = sv.state.base.maxAge
+func (sv *saver) outline(b basis) *draft {
+	st, now := sv.state, sv.store.now()
+	d := &draft{cred: st.cookie, now: now, options: sv.options}
+	if b.target != nil {
+		d.Record = b.target.Record
+	} else {
+		d.Name = sv.session.Name()
+		if st.base != nil { // a login beside another one
+			d.MaxAge, d.Cookie = st.base.MaxAge, st.base.Cookie
 		}
 	}
-	if sv.target == nil || sv.state.renew && !sv.joined {
-		d.createdAt, d.scope = now, renewal
+	if b.target == nil || sv.renewsOn(b) {
+		d.CreatedAt, d.change = now, record.Renewal
 	}
-	if sv.options.MaxAge != sv.state.handed.MaxAge {
+	if sv.options.MaxAge != st.handed.MaxAge {
 		maxAge := sv.options.MaxAge // a copy: the record outlives this Save, which must not keep the session in use
-		d.record.maxAge = &maxAge
-	} else if d.record.maxAge != nil {
-		d.maxAge = *d.record.maxAge
+		d.MaxAge = &maxAge
+	} else if d.MaxAge != nil {
+		d.options.MaxAge = *d.MaxAge
 	}
-	d.expires, d.updatedAt = sv.lifetimes.deadline(now, d.createdAt, d.maxAge), now
+	switch {
+	case !sameAttributes(sv.options, st.handed) && !sv.store.payloads.keepOptions():
+		d.Cookie = sv.store.attributesOf(sv.options)
+	case st.base != nil && b.target != nil && string(b.target.Cookie) != string(st.base.Cookie): // another request's
+		maxAge := d.options.MaxAge
+		d.options = sv.store.defaultOptions()
+		_ = setAttributes(&d.options, b.target.Cookie) // what cannot be read is the store's
+		d.options.MaxAge = maxAge
+	}
+	d.Expires, d.UpdatedAt = sv.store.lifetimes.deadline(now, d.CreatedAt, d.options.MaxAge), now
 	return d
 }
 
 // copied returns the session as it is to be stored, for the functions of the configuration.
-func (sv *saving) copied(d *draft) *sessions.Session {
-	session, options := *sv.session, sv.options
-	if sv.values != nil {
-		session.Values = sv.values
+func (sv *saver) copied(b basis, d *draft) *sessions.Session {
+	session, options := *sv.session, d.options
+	if b.values != nil {
+		session.Values = b.values
 	}
-	options.MaxAge = cookieMaxAge(d.maxAge, d.now, d.expires)
+	options.MaxAge = cookieMaxAge(d.options.MaxAge, d.now, d.Expires)
 	session.Options = &options
 	return &session
 }
 
 // renewCredentials gives a draft a new secret, or a new plain id. They stay the same in each attempt: new
 // ones each time would leave a record, or a token, that nobody holds.
-func (sv *saving) renewCredentials(d *draft) (err error) {
+func (sv *saver) renewCredentials(b basis, d *draft) (err error) {
 	next := &sv.state.next
-	if next.id == "" {
-		if *next, err = sv.newCredentials(); err != nil {
+	if next.IsZero() {
+		if *next, err = sv.store.newCredentials(); err != nil {
 			return err
 		}
 	}
-	if sv.target != nil && sv.target.token != nil {
-		next.handle, next.id = sv.target.id, sv.target.id
-		if next.secret == "" {
-			next.secret = newSecret()
+	if b.target != nil && b.target.Token != nil {
+		next.Handle, next.ID = b.target.ID, b.target.ID
+		if next.Secret == "" {
+			next.Secret = token.NewSecret()
 		}
 	} else {
-		d.name = sv.session.Name() // which a record that Express made lacks
+		d.Name = sv.session.Name() // which a record that Express made lacks
 	}
-	d.cred, d.id, d.token = *next, next.id, next.token()
+	d.cred, d.ID, d.Token = *next, next.ID, next.Token()
 	return nil
 }
 
-// changed reports whether a draft differs from its target in more than its deadline. Values are compared
-// in stored form, and only if their encodings differ.
-func (sv *saving) changed(d *draft, plain bson.RawValue) (bool, error) {
-	was, is := sv.target.maxAge, d.record.maxAge
-	if sv.target.createdAt.IsZero() && sv.lifetimes.max > 0 { // from now on, its age counts
+// changed reports whether a draft differs from its target in more than its deadline.
+func (sv *saver) changed(b basis, d *draft, plain bson.RawValue) (bool, error) {
+	theirs := b.target
+	switch {
+	case theirs.CreatedAt.IsZero() && sv.store.lifetimes.max > 0, // from now on, its age counts
+		d.User != theirs.User, !sameMaxAge(d.MaxAge, theirs.MaxAge), string(d.Cookie) != string(theirs.Cookie),
+		!sameAttributes(sv.options, sv.state.handed) && sv.store.payloads.keepOptions():
 		return true, nil
 	}
-	if d.user != sv.target.user || (was == nil) != (is == nil) || was != nil && *was != *is {
-		return true, nil
-	}
-	if plain.Equal(sv.target.plain) {
-		return false, nil
-	}
-	if different, known := sv.payloads.differ(plain, sv.target.plain); known {
-		return different, nil
-	}
-	a, err := sv.payloads.values(plain)
-	if err != nil {
-		return false, fmt.Errorf("mongostore: the session's values would not come back: %w", err)
-	}
-	b, err := sv.payloads.valuesAs(plain, sv.target.plain)
-	return !sameValues(a, b), err
+	return sv.store.payloads.changed(plain, theirs.plain)
 }
+
+func sameMaxAge(a, b *int) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
 
 // prepareCookie encodes the cookie, before the record is written: a session whose cookie cannot be handed
 // out must not be stored. One that ends with the browser is sent again only if something about it changed.
-func (sv *saving) prepareCookie(d *draft) (err error) {
+func (sv *saver) prepareCookie(b basis, d *draft) (err error) {
 	st := sv.state
-	if d.scope != renewal && sv.landed == "" && !st.stale && d.maxAge == 0 && sv.options == st.handed {
+	if d.change != record.Renewal && b.op == "" && !st.stale && d.options.MaxAge == 0 && d.options == st.handed {
 		return nil
 	}
-	if d.cookie, err = sv.encodeCookie(sv.session.Name(), d.cred); err != nil {
+	if d.cookie, err = sv.store.encodeCookie(sv.session.Name(), d.cred); err != nil {
 		return fmt.Errorf("mongostore: the cookie cannot be encoded: %w", err)
 	}
 	return nil
 }
 
-// keep ends a Save that has nothing to change in its target: it moves the deadline if that is worth a
-// command. If the record has changed, ended or been renewed meanwhile, then not, and that is no error.
-func (sv *saving) keep(ctx context.Context, d *draft) (*draft, error) {
-	settled := sv.landed != "" || sv.joined || sv.misses > 0 // the target was read a moment ago
-	if !settled && !sv.lifetimes.worthTouching(sv.target.expires, d.expires, d.maxAge) {
+// accept ends a Save whose values are stored: by an earlier attempt, whose cookie it may set, or by another request.
+func (sv *saver) accept(b basis, d *draft) (*draft, error) {
+	d.Record = b.target.Record
+	if b.op == "" {
+		sv.commit(b, d)
 		return nil, nil
 	}
-	if settled {
-		d.record = sv.target.record
+	sv.event = eventOf(b.op, &d.Record)
+	if err := sv.prepareCookie(b, d); err != nil {
+		return nil, err
 	}
-	if err := sv.prepareCookie(d); err != nil {
-		return nil, sv.failed(d, err)
-	}
-	if settled {
-		sv.commit(d)
-		if sv.landed == "" {
-			return nil, nil
-		}
-		sv.event = eventOf(sv.landed, &d.record, nil)
-		return d, nil
-	}
-	sv.event = eventOf(OpTouch, &d.record, nil)
-	written, err := sv.twice(func() (bool, error) {
-		return sv.backend.update(ctx, sv.target.guard(sv.now()), &d.record, deadline)
-	})
-	switch {
-	case written:
-		sv.commit(d)
-	case err == nil:
-		sv.event.Err = errEnded
-		return nil, nil
-	default:
-		d = nil
-	}
-	return d, unavailable(err)
+	sv.commit(b, d)
+	return d, b.concern
 }
 
-// write sends a draft, and once more if the connection broke. Not done without an error means that another
-// request was there first. What was not done is remembered, for the server may have it all the same.
-func (sv *saving) write(ctx context.Context, d *draft) (done bool, err error) {
-	if err := sv.prepareCookie(d); err != nil {
-		return false, sv.failed(d, err)
+// commit makes what was written the state of the session, and brings its values in line with it.
+func (sv *saver) commit(b basis, d *draft) {
+	session, st := sv.session, sv.state
+	if b.values != nil {
+		sv.applyMerged(b.values)
 	}
-	sv.event = eventOf(sv.opOf(d), &d.record, nil)
-	if d.scope == renewal && sv.target != nil && sv.target.token == nil {
-		if retired, err := sv.retire(ctx); !retired {
-			return false, unavailable(err)
-		}
+	if sv.lock != nil {
+		last := d.Record
+		sv.lock.last = &last
 	}
-	done, err = sv.twice(func() (bool, error) {
-		if sv.target == nil {
-			return sv.backend.insert(ctx, &d.record)
-		}
-		return sv.backend.update(ctx, sv.target.guard(sv.now()), &d.record, d.scope)
-	})
-	if done {
-		sv.commit(d)
-	} else {
-		sv.state.attempts = append(sv.state.attempts, attempt{d.snapshot, d.cred, sv.own, sv.event.Op})
+	session.ID = d.cred.Handle
+	if session.Options != nil && *session.Options != d.options {
+		options := d.options // not through the pointer: the application may share it among sessions
+		session.Options = &options
 	}
-	return done, refused(err)
+	sv.renew = false
+	from := st.imported
+	st.committed(&d.snapshot, d.cred, d.options, d.cookie != "")
+	if err := sv.store.endImported(from); err != nil {
+		sv.store.cfg.Logger.Warn("mongostore: a session that was imported goes on where it came from", "id", publicID(&d.Record), "error", err)
+	}
 }
 
-// retire deletes the record of a plain id that is renewed: its successor has another _id. From then on the
-// successor is inserted, by the next Save if this one fails to.
-func (sv *saving) retire(ctx context.Context) (bool, error) {
-	deleted, err := sv.twice(func() (bool, error) {
-		return sv.backend.deleteGuarded(ctx, sv.target.guard(sv.now()))
+// applyMerged puts into session.Values, the same map, what others changed.
+func (sv *saver) applyMerged(merged map[any]any) {
+	own, _ := sv.store.payloads.values(sv.encoded) // none: those of others replace all
+	maps.DeleteFunc(sv.session.Values, func(key, _ any) bool {
+		_, stays := merged[key]
+		return !stays
 	})
-	if deleted {
-		replaced := sv.target.record
-		sv.state.replaced, sv.state.base, sv.target = &replaced, nil, nil
+	for key, value := range merged {
+		if mine, ok := own[key]; !ok || !values.Equal(mine, value) {
+			sv.session.Values[key] = value
+		}
 	}
-	return deleted, err
-}
-
-// twice repeats a write once if the connection broke: the driver does so on replica sets only, and a write
-// that had arrived is known by its version.
-func (s *Store) twice(write func() (bool, error)) (bool, error) {
-	written, err := write()
-	if !written && mongo.IsNetworkError(err) && !mongo.IsTimeout(err) {
-		return write()
-	}
-	return written, err
 }
 
 // opOf says what writing a draft is for those who watch.
-func (sv *saving) opOf(d *draft) Op {
+func opOf(b basis, d *draft) Op {
 	switch {
-	case d.scope != renewal:
+	case d.change == record.Deadline:
+		return OpTouch
+	case d.change != record.Renewal:
 		return OpUpdate
-	case sv.target != nil || sv.state.replaced != nil:
+	case b.target != nil:
 		return OpRegenerate
 	}
 	return OpCreate
 }
 
-// failed notes what Observe shall hear of a draft that was not sent; a nil error stays nil.
-func (sv *saving) failed(d *draft, err error) error {
-	if err != nil {
-		sv.event = eventOf(sv.opOf(d), &d.record, nil)
+// eventOf returns the event of a draft that may never be sent: then it is an update.
+func (sv *saver) eventOf(b basis, d *draft) Event {
+	op := opOf(b, d)
+	if op == OpTouch {
+		op = OpUpdate
 	}
-	return err
+	return eventOf(op, &d.Record)
 }
 
-// settle finds out whether the attempt of an earlier Save whose answer was lost is stored.
-func (sv *saving) settle(ctx context.Context) error {
-	attempts := sv.state.attempts
-	if len(attempts) == 0 {
-		return nil
-	}
-	rec, err := sv.backend.find(ctx, attempts[len(attempts)-1].id)
-	if errors.Is(err, errNoRecord) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if _, mine := sv.state.written(rec); !mine {
-		return nil
-	}
-	if confirmed, err := sv.confirm(ctx, rec); !confirmed || err != nil {
-		return err
-	}
-	_, err = sv.adopt(rec)
-	return err
-}
-
-// confirm has what an earlier attempt wrote acknowledged as a write is. That a read found it says nothing of a
-// majority: a primary that is cut off shows what a failover undoes. Not confirmed without an error means that the
-// record has changed, ended, or been undone since: the write that follows finds out which.
-func (sv *saving) confirm(ctx context.Context, rec *record) (bool, error) {
-	confirmed, err := sv.twice(func() (bool, error) {
-		return sv.backend.update(ctx, rec.guard(sv.now()), rec, editing)
-	})
-	return confirmed, unavailable(err)
-}
-
-// refresh reads the record again after another request was there first, and merges what it changed.
-// From here on, only one Save of this process works on the session.
-func (sv *saving) refresh(ctx context.Context, id string) error {
-	if sv.target != nil {
-		id = sv.target.id // of a plain id that is renewed, the old one
-	}
-	if err := sv.pause(ctx, id); err != nil {
-		return err
-	}
-	rec, err := sv.latest(ctx, id)
-	switch {
-	case errors.Is(err, errNoRecord) && sv.target == nil && sv.misses > 1:
-		return errTaken
-	case errors.Is(err, errNoRecord) && sv.target == nil:
-		return nil
-	case errors.Is(err, errNoRecord):
-		return errEnded
-	case err != nil:
-		return err
-	}
-	if adopted, err := sv.adopt(rec); adopted || err != nil {
-		return err
-	}
-	switch {
-	case sv.target == nil && sv.join(rec):
-		return sv.reconcile(ctx, rec)
-	case sv.target == nil && sv.state.taken != nil && !sv.state.renew:
-		return errEnded // of the session that both took over, one was renewed
-	case sv.target == nil: // the id is another's
-		sv.state.next = credentials{}
-		return nil
-	case !sv.lifetimes.live(rec, sv.now()):
-		return errEnded
-	case !sv.state.cookie.fit(rec):
-		return sv.startOver(rec)
-	}
-	return sv.reconcile(ctx, rec)
-}
-
-// latest returns the record as it is now, or as another Save of this process has just left it: if it has changed
-// since, that shows at the next write.
-func (sv *saving) latest(ctx context.Context, id string) (*record, error) {
-	rec := sv.lock.last
-	sv.guess = sv.misses == 1 && sv.target != nil && rec != nil && rec.id == id && sv.cfg.OnConflict != OnConflictFail &&
-		rec.version != sv.target.version && sv.lifetimes.live(rec, sv.now()) && sv.state.cookie.fit(rec)
-	if sv.guess {
-		return rec, nil
-	}
-	return sv.backend.find(ctx, id)
-}
-
-var errEnded = fmt.Errorf("mongostore: save: %w: it ended, or another request renewed it", ErrNotFound)
-
-// errTaken tells of an index that is none of the store's.
-var errTaken = fmt.Errorf("mongostore: save: %w: the server reports a duplicate key, but the _id is free: the collection has a unique index of its own", ErrUnavailable)
-
-// pause takes the striped lock, and lets other processes go first if that alone was not enough.
-func (sv *saving) pause(ctx context.Context, id string) error {
-	sv.misses++
-	if sv.lock != nil {
-		return jitter(ctx, sv.misses)
-	}
-	lock, err := sv.locks.take(ctx, id)
-	sv.lock = lock
-	return unavailable(err)
-}
-
-// jitter waits a moment that varies, and grows a little with the number of attempts.
-func jitter(ctx context.Context, attempts int) error {
-	return unavailable(rest(ctx, rand.N(time.Duration(min(attempts, 10))*time.Millisecond))) //nolint:gosec // no secret
-}
-
-// explain turns the end of Timeout, after others were there first again and again, into a conflict. The driver
-// gives up a little before ctx does.
-func explain(ctx context.Context, misses int, err error) error {
+// explain turns the end of Timeout, after others were there first again and again, into a conflict, unless a write
+// may have landed. The driver gives up a little before ctx does.
+func explain(ctx context.Context, conflicts int, landed bool, err error) error {
 	timeout := ctx.Err() != nil || mongo.IsTimeout(err)
-	if misses > 1 && timeout && errors.Is(err, ErrUnavailable) {
-		return fmt.Errorf("mongostore: save: %w %d times, until Config.Timeout: %w", ErrConflict, misses, err)
+	if conflicts > 1 && timeout && !landed && errors.Is(err, ErrUnavailable) {
+		return fmt.Errorf("mongostore: save: %w %d times, until Config.Timeout: %w", ErrConflict, conflicts, err)
 	}
 	return err
-}
-
-// adopt makes the record the one to go on from, if an attempt of this session wrote it. Values that the
-// application has changed since are changes to it.
-func (sv *saving) adopt(rec *record) (bool, error) {
-	st := sv.state
-	a, ok := st.written(rec)
-	if !ok {
-		return false, nil
-	}
-	if sv.own.IsZero() {
-		var err error
-		if sv.own, err = sv.payloads.encode(sv.copied(&draft{now: sv.now(), snapshot: a.snapshot})); err != nil {
-			return false, err
-		}
-	}
-	sv.origin, sv.mine = a.mine, nil
-	merged, _, err := sv.mergeWith(a.plain)
-	if err != nil {
-		return false, err
-	}
-	if a.cred != st.cookie {
-		st.cookie, st.next, st.renew = a.cred, credentials{}, false
-	}
-	sv.target, sv.landed = &snapshot{*rec, a.plain}, a.op
-	sv.origin, sv.mine, sv.values = a.plain, merged, merged
-	return true, nil
-}
-
-// startOver lets a login that lost to another login of the same visitor store a record of its own. Any
-// other session under another secret has ended for this request.
-func (sv *saving) startOver(rec *record) error {
-	st := sv.state
-	login := st.renew && sv.cfg.UserID != nil && st.base != nil && st.base.user == "" && rec.user != ""
-	if !login || sv.userOf(sv.session, "") == "" {
-		return errEnded
-	}
-	sv.target, sv.values, st.next = nil, nil, credentials{}
-	return nil
-}
-
-// reconcile makes what another request stored the target, and merges its changes into this one's.
-func (sv *saving) reconcile(ctx context.Context, rec *record) error {
-	if rec.damage != nil {
-		return rec.damage
-	}
-	plain, err := sv.payloads.unseal(ctx, rec)
-	if err != nil {
-		return err
-	}
-	sv.target, sv.landed = &snapshot{*rec, plain}, ""
-	if sv.cfg.OnConflict == OnConflictOverwrite {
-		return nil
-	}
-	merged, conflicts, err := sv.mergeWith(plain)
-	if err != nil {
-		return err
-	}
-	if len(conflicts) > 0 && sv.cfg.OnConflict == OnConflictFail {
-		return fmt.Errorf("mongostore: save: %w: both changed %s", ErrConflict, keyName(conflicts[0]))
-	}
-	sv.values = merged
-	return nil
-}
-
-// mergeWith merges this request's changes with those that made another payload of the same origin.
-func (sv *saving) mergeWith(theirs bson.RawValue) (map[any]any, []any, error) {
-	if sv.own.IsZero() {
-		own, err := sv.payloads.encode(sv.copied(sv.outline()))
-		if err != nil {
-			return nil, nil, err
-		}
-		sv.own = own
-	}
-	if sv.mine == nil {
-		mine, err := sv.payloads.values(sv.own)
-		if err != nil {
-			return nil, nil, err
-		}
-		sv.mine = mine
-	}
-	base, err := sv.payloads.valuesAs(sv.own, sv.origin)
-	if err != nil {
-		return nil, nil, err
-	}
-	other, err := sv.payloads.valuesAs(sv.own, theirs)
-	if err != nil {
-		return nil, nil, err
-	}
-	merged, conflicts := merge(base, sv.mine, other, sv.isSingle)
-	return merged, conflicts, nil
-}
-
-// isSingle reports whether the application holds something else than a []any under this key, which a codec
-// may well store as a list.
-func (sv *saving) isSingle(key any) bool {
-	value, ok := sv.session.Values[key]
-	_, list := value.([]any)
-	return ok && !list
-}
-
-// commit makes what was written the state of the session, and brings its values in line with it.
-func (sv *saving) commit(d *draft) {
-	session, st := sv.session, sv.state
-	if sv.values != nil {
-		sv.bringHome()
-	}
-	if sv.lock != nil {
-		written := d.record
-		sv.lock.last = &written
-	}
-	session.ID = d.cred.handle
-	if session.Options != nil && d.maxAge != sv.options.MaxAge {
-		session.Options.MaxAge = d.maxAge
-	}
-	handed, base := sv.options, d.snapshot
-	handed.MaxAge = d.maxAge
-	took := st.taken
-	st.knowledge = knowledge{
-		id: session.ID, base: &base, cookie: d.cred, proven: true, handed: handed,
-		stale: st.stale && d.cookie == "",
-	}
-	if err := sv.endPrevious(took); err != nil {
-		sv.cfg.Logger.Warn("mongostore: a session that was taken over goes on where it came from", "id", publicID(&base.record), "error", err)
-	}
-}
-
-// bringHome puts into session.Values, the same map, what others changed.
-func (sv *saving) bringHome() {
-	own, err := sv.payloads.values(sv.own)
-	if err != nil {
-		own = nil
-	}
-	maps.DeleteFunc(sv.session.Values, func(key, _ any) bool {
-		_, stays := sv.values[key]
-		return !stays
-	})
-	for key, value := range sv.values {
-		if mine, ok := own[key]; !ok || !sameValue(mine, value) {
-			sv.session.Values[key] = value
-		}
-	}
 }

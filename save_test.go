@@ -92,6 +92,51 @@ func TestR09OnConflictFailReportsTheKeyAndStoresNothing(t *testing.T) {
 	})
 }
 
+func TestR09OnConflictFailReportsTheSameChangeOfBoth(t *testing.T) { // P3
+	t.Parallel()
+	eachKind(t, func(t *testing.T, p *place, cfg *mongostore.Config) {
+		cfg.OnConflict = mongostore.OnConflictFail
+		store := p.store(cfg)
+		for what, change := range map[string]func(values map[any]any){
+			"counted down": func(values map[any]any) { values["stock"] = 5.0 },
+			"used":         func(values map[any]any) { values["used"] = true },
+			"taken":        func(values map[any]any) { delete(values, "coupon") },
+			"emptied":      func(values map[any]any) { clear(values) },
+		} {
+			b := start(t, store, map[any]any{"stock": 10.0, "coupon": "x"})
+			first, second, third := b.load(t, store), b.load(t, store), b.load(t, store)
+			change(first.Values)
+			first.saved(t)
+			change(second.Values)
+			if err := second.save(); !errors.Is(err, mongostore.ErrConflict) {
+				t.Errorf("%s: Save: %v, want %v", what, err, mongostore.ErrConflict)
+			}
+			second.wantNoCookie(t)
+			p.clock.Advance(time.Hour)
+			third.saved(t) // unchanged
+			b.wantValues(t, store, first.Values)
+		}
+	})
+}
+
+func TestR13ALostWriteOfOnesOwnIsNoConflict(t *testing.T) { // P3
+	t.Parallel()
+	l := onLossy(t)
+	store := l.place.store(&mongostore.Config{OnConflict: mongostore.OnConflictFail})
+	for _, more := range []bool{false, true} {
+		b := start(t, store, map[any]any{"stock": 10})
+		v := b.load(t, store)
+		v.Values["stock"] = 5
+		l.proxy.DropReplies("update", 2)
+		wantErr(t, v.save(), mongostore.ErrUnavailable)
+		if more {
+			v.Values["stock"] = 4
+		}
+		v.saved(t)
+		b.wantValues(t, l.sure, v.Values)
+	}
+}
+
 func TestR09OnConflictOverwriteStoresTheLaterValuesWhole(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, p *place) {
@@ -128,6 +173,35 @@ func TestR09FlashesOfBothRequestsAreKeptAndShownOnce(t *testing.T) {
 		addsToo.AddFlash("two")
 		addsToo.saved(t)
 		b.wantValues(t, store, map[any]any{"_flash": []any{"one", "two"}})
+	})
+}
+
+func TestR09AFlashAddedBetweenTwoReadersIsShownOnce(t *testing.T) { // P10
+	t.Parallel()
+	onConflicts := []mongostore.OnConflict{mongostore.OnConflictMerge, mongostore.OnConflictFail}
+	eachKind(t, func(t *testing.T, p *place, cfg *mongostore.Config) {
+		for _, on := range onConflicts {
+			cfg.OnConflict = on
+			store := p.store(cfg)
+			for _, order := range []string{"rar", "rra", "arr"} { // readers and the adder, as they save
+				b := start(t, store, map[any]any{"_flash": []any{"old"}, "n": "0"})
+				adder, readers := b.load(t, store), []*visit{b.load(t, store), b.load(t, store)}
+				adder.AddFlash("new")
+				for _, reader := range readers {
+					reader.Flashes()
+				}
+				for _, who := range order {
+					v := adder
+					if who == 'r' {
+						v, readers = readers[0], readers[1:]
+					}
+					if err := v.save(); err != nil && on == mongostore.OnConflictMerge {
+						t.Errorf("%s: Save: %v", order, err)
+					}
+				}
+				b.wantValues(t, store, map[any]any{"_flash": []any{"new"}, "n": "0"})
+			}
+		}
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/gorilla/sessions"
 	"github.com/mongostore/mongostore"
 	"github.com/mongostore/mongostore/internal/mongotest"
+	"github.com/mongostore/mongostore/internal/values"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
@@ -76,7 +77,7 @@ func TestR19NothingOfASealedSessionCanBeReadInTheDatabase(t *testing.T) {
 				b.wantValues(t, store, want)
 				rec, err := store.Find(t.Context(), v.ID)
 				wantErr(t, err, nil)
-				if got, err := rec.Values(t.Context()); err != nil || !mongostore.SameValue(got, want) {
+				if got, err := rec.Values(t.Context()); err != nil || !values.Equal(got, want) {
 					t.Errorf("Record.Values: %v, %v", got, err)
 				}
 			})

@@ -1,159 +1,142 @@
 package mongostore
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/hex"
-	"errors"
+	"context"
 	"fmt"
 	"runtime"
-	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 	"weak"
 
 	"github.com/gorilla/sessions"
+	"github.com/mongostore/mongostore/internal/plan"
+	"github.com/mongostore/mongostore/internal/record"
+	"github.com/mongostore/mongostore/internal/token"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// credentials are what a cookie carries. With a split token the handle says which record, and the secret
-// proves it; with a plain id, which has no secret, the one id does both.
-type credentials struct {
-	handle string // session.ID
-	secret string // "" with a plain id
-	id     string // _id: the handle, or Config.TransformID of a plain id
-}
-
-// newSecret returns 130 random bits as text.
-func newSecret() string { return rand.Text() }
-
-// tokenLength is how long the text of newSecret is.
-const tokenLength = 26
-
-func isToken(text string) bool {
-	return len(text) == tokenLength && !strings.ContainsFunc(text, func(r rune) bool {
-		return (r < 'A' || r > 'Z') && (r < '2' || r > '7')
-	})
-}
-
-// value is what the cookie carries. It is a secret, so there is no String method that a log would call.
-func (c credentials) value() string {
-	if c.secret == "" {
-		return c.handle
-	}
-	return c.handle + "." + c.secret
-}
-
-// token is what a record keeps of the secret; nil with a plain id. A plain hash is enough for a random
-// secret.
-func (c credentials) token() []byte {
-	if c.secret == "" {
-		return nil
-	}
-	sum := sha256.Sum256([]byte(c.secret))
-	return sum[:]
-}
-
-// proof is the token that a record must have to be deleted by credentials alone; empty: it must have none.
-func (c credentials) proof() []byte { return append([]byte{}, c.token()...) }
-
-// fit reports whether these are the credentials of rec. The record decides: one with a token of 32 bytes
-// wants the secret, one without the field the plain id, and any other nothing.
-func (c credentials) fit(rec *record) bool {
-	if c.secret == "" {
-		return rec.token == nil && c.id == rec.id
-	}
-	return len(rec.token) == sha256.Size && subtle.ConstantTimeCompare(c.token(), rec.token) == 1
-}
-
-// parseCredentials reads the value of a cookie that verified. Not ok: it is not one of this store's. It takes
-// printable ASCII only, which what was decrypted with the wrong key hardly ever is. A plain id may have a dot
-// too, so where there are plain ids, only what this store makes is a handle and a secret.
-func (s *Store) parseCredentials(cookie string) (c credentials, ok bool, err error) {
-	if strings.ContainsFunc(cookie, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return credentials{}, false, nil
-	}
-	handle, secret, _ := strings.Cut(cookie, ".")
-	split := handle != "" && secret != ""
-	if s.cfg.PlainIDs {
-		split = isToken(handle) && isToken(secret)
-	}
-	if split || !s.cfg.PlainIDs || cookie == "" {
-		return credentials{handle, secret, handle}, split, nil
-	}
-	c, err = s.plainCredentials(cookie)
-	return c, err == nil, err
-}
-
-// newCredentials returns those of a new session.
-func (s *Store) newCredentials() (credentials, error) {
-	if s.cfg.PlainIDs {
-		return s.plainCredentials(newSecret())
-	}
-	handle := newSecret()
-	return credentials{handle, newSecret(), handle}, nil
-}
-
-func (s *Store) plainCredentials(id string) (credentials, error) {
-	if s.cfg.TransformID == nil {
-		return credentials{handle: id, id: id}, nil
-	}
-	stored, err := guarded(func() (string, error) { return s.cfg.TransformID(id), nil })
-	if err == nil && stored == "" {
-		err = errors.New("it returned an empty id")
-	}
-	if err != nil {
-		return credentials{}, fmt.Errorf("%w: %w", errTransformID, err)
-	}
-	return credentials{handle: id, id: stored}, nil
-}
-
-var errTransformID = errors.New("mongostore: Config.TransformID")
-
-// publicID is the id of a session in logs and events: of a plain id, which is a secret, a short hash.
-func publicID(rec *record) string {
-	if rec.token != nil || rec.id == "" {
-		return rec.id
-	}
-	sum := sha256.Sum256([]byte(rec.id))
-	return hex.EncodeToString(sum[:6])
-}
-
 // snapshot is a record that was read or written, with its payload in the clear.
 type snapshot struct {
-	record
+	record.Record
 	plain bson.RawValue
 }
 
-// attempt is a write of which it is not known whether the server has it.
+// attempt is a write whose outcome is unknown.
 type attempt struct {
-	snapshot
-	cred credentials
-	mine bson.RawValue // the session's own values, before those of other requests were merged in
-	op   Op
+	plan.Attempt
+	snapshot snapshot
+	own      bson.RawValue    // the session's own values, before those of other requests were merged in
+	options  sessions.Options // as the handler had left them
+	op       Op
 }
+
+// placeholder says what Save does with a session that stands in for one that the cookie did not lead to.
+type placeholder int
+
+const (
+	ordinary    placeholder = iota // it is stored like any new session
+	untilValues                    // it is not stored before it has values
+	late                           // nor with values: the session was renewed a moment ago, and the browser has another cookie
+)
 
 // state is what the store knows of one session object. It lives beside the object, since gorilla's
 // Session has no room for it but Values, which belong to the application.
 type state struct {
-	mu sync.Mutex // a session is one request's, but two Saves at once must not garble it
-	knowledge
+	mu    sync.Mutex               // a session is one request's, but two Saves at once must not garble it
+	renew atomic.Bool              // Regenerate was called
+	shown atomic.Pointer[snapshot] // base, for Store.Record, which callbacks ask for while a Save goes on
+	sessionState
 }
 
-type knowledge struct {
-	id       string           // what New or the last Save set as session.ID
-	base     *snapshot        // the record as it was loaded or last written; nil: none is stored
-	cookie   credentials      // those of the request's cookie or, once there is one, of the record
-	proven   bool             // cookie was seen to fit the record
-	stale    bool             // cookie is signed with an older key
-	handed   sessions.Options // the options that New handed out: what differs was set by the application
-	failed   error            // the load's ErrUnavailable: nothing is known of the session, so nothing is written
-	quiet    bool             // a stand-in that is not stored before it has values
-	renew    bool             // Regenerate was called
-	replaced *record          // the record of a plain id that was renewed: deleted, its successor not yet stored
-	taken    *taken           // what Config.Previous had, until it is stored here
-	next     credentials      // of the next create or renewal; kept over failed attempts
-	attempts []attempt
+// sessionState is what one Save leaves to the next. It changes by the methods below.
+type sessionState struct {
+	id          string            // what New or the last Save set as session.ID
+	base        *snapshot         // the record as it was loaded or last written; nil: none is stored
+	cookie      token.Credentials // those of the request's cookie or, once there is one, of the record
+	proven      bool              // cookie was seen to fit the record
+	stale       bool              // cookie is signed with an older key
+	handed      sessions.Options  // the options that New handed out: what differs was set by the application
+	failed      error             // the load's ErrUnavailable: nothing is known of the session, so nothing is written
+	placeholder placeholder
+	imported    *imported         // what Config.Previous had, until it is stored here
+	next        token.Credentials // of the next insert or renewal; kept over failed attempts, so that no record is made that nobody can reach
+	unknown     []attempt         // the writes of earlier Saves whose outcome is unknown
+}
+
+// lock waits until no other Save works on the session, or ctx ends: a callback that saves the session waits for itself.
+func (st *state) lock(ctx context.Context) error {
+	for !st.mu.TryLock() {
+		if err := sleep(ctx, time.Millisecond); err != nil {
+			return fmt.Errorf("mongostore: save: %w: another Save of the same session object is under way: %w", ErrUnavailable, err)
+		}
+	}
+	return nil
+}
+
+// loaded: a record was read, and the cookie fits it.
+func (st *state) loaded(base *snapshot, cookie verifiedCookie) {
+	st.proves(cookie)
+	st.id, st.base, st.placeholder = cookie.Handle, base, ordinary
+	st.shown.Store(base)
+}
+
+// proves: a cookie fits its record, which may yet be one that cannot be read.
+func (st *state) proves(cookie verifiedCookie) {
+	st.cookie, st.stale, st.proven = cookie.Credentials, cookie.stale, true
+}
+
+// committed: a record was written, or found to be as it should. Nothing of before matters any more.
+func (st *state) committed(base *snapshot, cookie token.Credentials, handed sessions.Options, cookieSet bool) {
+	st.sessionState = sessionState{
+		id: cookie.Handle, base: base, cookie: cookie, proven: true, handed: handed, stale: st.stale && !cookieSet,
+	}
+	st.shown.Store(base)
+}
+
+// ended: the session was logged out. The object is a new session now.
+func (st *state) ended(handed sessions.Options) {
+	st.sessionState = sessionState{handed: handed}
+	st.renew.Store(false)
+	st.shown.Store(nil)
+}
+
+// recovered: an attempt turned out to be stored. Its credentials are the record's, and what it set is set no more.
+func (st *state) recovered(a attempt) {
+	st.handed = a.options
+	if a.Credentials != st.cookie {
+		st.cookie, st.next = a.Credentials, token.Credentials{}
+	}
+}
+
+// overtaken: an attempt turned out to be stored, and renewed by another request since. What is left to do is nothing.
+func (st *state) overtaken(a *attempt) {
+	st.base, st.handed, st.unknown = &a.snapshot, a.options, nil
+	st.shown.Store(st.base)
+}
+
+// shared: another request stored what both had imported, under the same credentials.
+func (st *state) shared() { st.cookie, st.proven = st.next, true }
+
+// attempted: a write got no answer. The next Save finds out what became of it, and looks where the last one went: those
+// that went elsewhere were refused, since that id was taken.
+func (st *state) attempted(a attempt) {
+	if len(st.unknown) > 0 && st.unknown[0].ID != a.ID {
+		st.unknown = nil
+	}
+	st.unknown = append(st.unknown, a)
+}
+
+// startsOver: the session goes on as a new one under credentials of its own.
+func (st *state) startsOver() { st.next, st.unknown = token.Credentials{}, nil }
+
+// attempts are the unknown writes as the plan needs them.
+func (st *state) attempts() []plan.Attempt {
+	attempts := make([]plan.Attempt, len(st.unknown))
+	for i, a := range st.unknown {
+		attempts[i] = a.Attempt
+	}
+	return attempts
 }
 
 // states is the table of the session objects that are in use. An entry goes when its session does.
@@ -173,8 +156,8 @@ func (t *states) get(session *sessions.Session) *state {
 	return st.(*state)
 }
 
-// stateOf returns the state of a session that is about to be saved. A session that was built by hand gets
-// one if it has no ID; with an ID it could be a copy of one that has ended since.
+// stateOf returns the state of a session that is about to be saved. A session that was built by hand gets one, but not
+// with an ID: it could be a copy of one that has ended since.
 func (s *Store) stateOf(session *sessions.Session) (*state, error) {
 	if session == nil {
 		return nil, fmt.Errorf("mongostore: the session is nil")
@@ -187,19 +170,8 @@ func (s *Store) stateOf(session *sessions.Session) (*state, error) {
 		return nil, fmt.Errorf("mongostore: this session is not one of this store's: a copy, built by hand, or another store's of the same name")
 	}
 	if st == nil {
-		st = &state{knowledge: knowledge{handed: s.defaultOptions()}}
+		st = &state{sessionState: sessionState{handed: s.defaultOptions()}}
 		s.states.put(session, st)
 	}
 	return st, nil
-}
-
-// written returns the attempt that wrote a record, if it was this session's. Express, which shares plain ids, may
-// have changed the payload since: it leaves version as it is.
-func (k *knowledge) written(rec *record) (attempt, bool) {
-	for _, a := range k.attempts {
-		if a.version == rec.version && a.cred.fit(rec) && (rec.token != nil || a.session.Equal(rec.session)) {
-			return a, true
-		}
-	}
-	return attempt{}, false
 }

@@ -35,7 +35,7 @@ func Example() {
 //nolint:errcheck,gosec // as an application would write it; plain text is no XSS
 func visits(store sessions.Store) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		session, _ := store.Get(r, "connect.sid")       // never nil; of an outage Save tells too
+		session, _ := store.Get(r, "connect.sid")       // never nil; if MongoDB is down, Save reports it
 		visits, _ := session.Values["visits"].(float64) // as JSON has its numbers
 		session.Values["visits"] = visits + 1
 		if err := session.Save(r, w); err != nil {

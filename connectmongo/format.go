@@ -257,30 +257,36 @@ func inOrder(value any) (any, error) {
 		if v == nil {
 			return nil, nil
 		}
-		doc := make(bson.D, 0, len(v))
-		for _, key := range slices.Sorted(maps.Keys(v)) {
-			value, err := inOrder(v[key])
-			if err != nil {
-				return nil, err
-			}
-			doc = append(doc, bson.E{Key: key, Value: value})
-		}
-		return doc, nil
+		return mapInOrder(v)
 	case []any:
 		if v == nil {
 			return nil, nil
 		}
-		list := make(bson.A, len(v))
-		for i := range v {
-			value, err := inOrder(v[i])
-			if err != nil {
-				return nil, err
-			}
-			list[i] = value
-		}
-		return list, nil
+		return listInOrder(v)
 	}
 	return value, nil
+}
+
+func mapInOrder(m map[string]any) (any, error) {
+	doc := make(bson.D, 0, len(m))
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		value, err := inOrder(m[key])
+		if err != nil {
+			return nil, err
+		}
+		doc = append(doc, bson.E{Key: key, Value: value})
+	}
+	return doc, nil
+}
+
+func listInOrder(values []any) (_ any, err error) {
+	list := make(bson.A, len(values))
+	for i := range values {
+		if list[i], err = inOrder(values[i]); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 func decodeWith(codec mongostore.Codec, value bson.RawValue) (map[string]any, error) {

@@ -44,7 +44,7 @@ func ExampleParse() {
 //nolint:gosec // as an application would write it; a number is no XSS
 func counter(store sessions.Store) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		session, _ := store.Get(r, "soajsID")       // never nil; of an outage Save tells too
+		session, _ := store.Get(r, "soajsID")       // never nil; if MongoDB is down, Save reports it
 		visits, _ := session.Values["visits"].(int) // with stringify: true, numbers are float64
 		session.Values["visits"] = visits + 1
 		if err := session.Save(r, w); err != nil {

@@ -102,21 +102,26 @@ func bytesOf(value any) ([]byte, bool) {
 		}
 		return bytes.Join(parts, []byte("\n")), len(parts) > 0
 	case map[string]any:
-		list, ok := v["data"].([]any)
-		if !ok || v["type"] != "Buffer" {
-			return nil, false
-		}
-		data := make([]byte, len(list))
-		for i, element := range list {
-			n, ok := wholeOf(element)
-			if !ok || n < 0 || n > 255 {
-				return nil, false
-			}
-			data[i] = byte(n)
-		}
-		return data, true
+		return bytesOfBuffer(v)
 	}
 	return nil, false
+}
+
+// bytesOfBuffer returns the bytes of a Buffer as JSON.stringify writes one.
+func bytesOfBuffer(buffer map[string]any) ([]byte, bool) {
+	list, ok := buffer["data"].([]any)
+	if !ok || buffer["type"] != "Buffer" {
+		return nil, false
+	}
+	data := make([]byte, len(list))
+	for i, element := range list {
+		n, ok := wholeOf(element)
+		if !ok || n < 0 || n > 255 {
+			return nil, false
+		}
+		data[i] = byte(n)
+	}
+	return data, true
 }
 
 // finishTLS settles what the options say together. The driver 2.1 went by ssl alone.

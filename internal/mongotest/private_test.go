@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"github.com/mongostore/mongostore/internal/mongotest"
 )
@@ -14,12 +13,14 @@ import (
 func TestPrivateServerKeepsItsDataOverAStop(t *testing.T) {
 	t.Parallel()
 	s := mongotest.Private(t)
-	coll := s.Database(t, options.Client().SetServerSelectionTimeout(100*time.Millisecond)).Collection("c")
+	coll := s.Database(t).Collection("c")
 	if err := insert(t.Context(), coll); err != nil {
 		t.Fatal(err)
 	}
 	s.Stop(t)
-	if err := insert(t.Context(), coll); err == nil {
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := insert(ctx, coll); err == nil {
 		t.Error("a stopped server took a write")
 	}
 	s.Start(t)

@@ -16,7 +16,7 @@ func behind(t *testing.T, s *mongotest.Server, opts ...*options.ClientOptions) (
 	t.Helper()
 	p = s.Proxy(t)
 	db := s.Database(t)
-	opts = append(opts, options.Client().ApplyURI(p.URI()).SetServerSelectionTimeout(5*time.Second))
+	opts = append(opts, options.Client().ApplyURI(p.URI()).SetServerSelectionTimeout(time.Minute))
 	return p, s.Client(t, opts...).Database(db.Name()).Collection("c"), db.Collection("c")
 }
 

@@ -35,9 +35,7 @@ func TestSecuredServersUserMayDoNoMoreThanThePrivilegesSay(t *testing.T) {
 func TestSecuredServerTakesTLSFromThoseWhoTrustItOnly(t *testing.T) {
 	t.Parallel()
 	s := mongotest.Secured(t)
-	ping := func(opts *options.ClientOptions) error {
-		return s.Client(t, opts.SetServerSelectionTimeout(time.Second)).Ping(t.Context(), nil)
-	}
+	ping := func(opts *options.ClientOptions) error { return s.Client(t, opts).Ping(t.Context(), nil) }
 	if err := ping(options.Client().SetTLSConfig(s.TLSConfig())); err != nil {
 		t.Errorf("TLSConfig: %v", err)
 	}
@@ -50,7 +48,8 @@ func TestSecuredServerTakesTLSFromThoseWhoTrustItOnly(t *testing.T) {
 	if err := ping(options.Client().SetTLSConfig(config)); err != nil {
 		t.Errorf("CertFile: %v", err)
 	}
-	if err := ping(options.Client().SetTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12})); err == nil {
+	stranger := options.Client().SetTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12})
+	if err := ping(stranger.SetServerSelectionTimeout(time.Second)); err == nil {
 		t.Error("a client that does not know the authority trusts the server")
 	}
 	host := options.Client().ApplyURI(s.URI()).Hosts[0]

@@ -49,7 +49,8 @@ func PrivateReplicaSet(tb testing.TB) *Set {
 		}
 		s.Members = append(s.Members, m)
 	}
-	if err := initiate(ctx, s.hosts(), s.URI("")); err != nil {
+	quick := bson.D{{Key: "electionTimeoutMillis", Value: 3000}, {Key: "heartbeatIntervalMillis", Value: 300}}
+	if err := initiate(ctx, s.hosts(), s.URI(""), quick); err != nil {
 		tb.Fatalf("mongotest: initiate the replica set: %v; the log of its first member ends:\n%s", err, s.Members[0].instance.log())
 	}
 	return s

@@ -160,7 +160,9 @@ func startSet(ctx context.Context, member spec) (*Server, error) {
 		return nil, err
 	}
 	uri := "mongodb://" + strings.Join(hosts, ",") + "/?replicaSet=" + setName
-	if err := initiate(ctx, hosts, uri); err != nil {
+	// No test takes its primary away, and it keeps the role while the machine is busy.
+	settings := bson.D{{Key: "electionTimeoutMillis", Value: 60_000}}
+	if err := initiate(ctx, hosts, uri, settings); err != nil {
 		err = fmt.Errorf("initiate the replica set: %w; the log of its first member ends:\n%s", err, members[0].log())
 		for _, m := range members {
 			m.remove()
@@ -200,7 +202,7 @@ func startMembers(ctx context.Context, r runner, member spec) (members []instanc
 }
 
 // initiate makes the members a set whose first one is the primary.
-func initiate(ctx context.Context, hosts []string, uri string) error {
+func initiate(ctx context.Context, hosts []string, uri string, settings bson.D) error {
 	first, err := mongo.Connect(options.Client().ApplyURI("mongodb://" + hosts[0]).SetDirect(true))
 	if err != nil {
 		return err
@@ -214,9 +216,7 @@ func initiate(ctx context.Context, hosts []string, uri string) error {
 	err = admin.RunCommand(ctx, bson.D{{Key: "replSetInitiate", Value: bson.D{
 		{Key: "_id", Value: setName},
 		{Key: "members", Value: members},
-		{Key: "settings", Value: bson.D{
-			{Key: "electionTimeoutMillis", Value: 3000}, {Key: "heartbeatIntervalMillis", Value: 300},
-		}},
+		{Key: "settings", Value: settings},
 	}}}).Err()
 	if err != nil {
 		return err

@@ -49,14 +49,14 @@ func (s *servers) run(m *testing.M) int {
 		server.remove()
 	}
 	if len(names) > 0 {
-		report("ran on " + strings.Join(names, "; "))
+		Report("ran on " + strings.Join(names, "; "))
 	}
 	return code
 }
 
-// report prints what the tests ran on, and appends it to the file named by
+// Report prints a line about the tests, such as what they ran on, and appends it to the file named by
 // MONGOSTORE_TEST_REPORT: go test hides what a passing package prints.
-func report(line string) {
+func Report(line string) {
 	info, _ := debug.ReadBuildInfo()
 	name := "mongotest"
 	if info != nil && info.Path != "" {

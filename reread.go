@@ -1,0 +1,306 @@
+package mongostore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/mongostore/mongostore/internal/plan"
+	"github.com/mongostore/mongostore/internal/record"
+	"github.com/mongostore/mongostore/internal/token"
+	"github.com/mongostore/mongostore/internal/values"
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// resolveUnknownWrites finds out whether a write of an earlier Save whose answer was lost is stored. It is enough to
+// look where the last one went: an earlier one under another id was refused, since that id was taken.
+func (sv *saver) resolveUnknownWrites(ctx context.Context, b basis) (basis, error) {
+	st := sv.state
+	if len(st.unknown) == 0 {
+		return b, nil
+	}
+	last := st.unknown[len(st.unknown)-1]
+	rec, err := sv.findActive(ctx, last.ID)
+	if err != nil {
+		return b, err
+	}
+	if last.op == OpCreate { // perhaps beside the session that was loaded: a login beside another one
+		b, st.next = basis{source: plan.Absent}, last.Credentials
+	}
+	seen, own := sv.see(rec)
+	verdict := plan.Judge(b.source, seen)
+	switch {
+	case verdict == plan.Free, verdict == plan.Current: // it has not arrived, or not yet
+		return b, nil
+	case verdict == plan.Mine && !rec.Retired(): // what confirms a tombstone is the activation of its successor
+		// That a read found it does not mean that a majority has it: so write it once more. If that misses, the record has
+		// changed, ended or been undone since, and the next write finds out which.
+		out, err := sv.store.server.update(ctx, rec.Match(sv.store.now()), rec, record.Edit)
+		if out != written {
+			return b, err
+		}
+		b.concern = err
+	}
+	return sv.goOn(ctx, b, verdict, own, rec)
+}
+
+// reread reads the record again after another request was there first. From here on, only one Save of this process
+// works on the session.
+func (sv *saver) reread(ctx context.Context, b basis, d *draft) (basis, error) {
+	id := d.storedAs(b)
+	if err := sv.lockOrBackOff(ctx, id); err != nil {
+		return b, err
+	}
+	if last := sv.cached(b, id); last != nil {
+		return sv.merge(ctx, b, last, plan.Cached)
+	}
+	rec, err := sv.findActive(ctx, id)
+	if err != nil {
+		return b, err
+	}
+	seen, own := sv.see(rec)
+	return sv.goOn(ctx, b, plan.Judge(b.source, seen), own, rec)
+}
+
+// findActive reads a record. One that a renewal of this session left pending, since the answer to its activation was
+// lost, it activates, as a load does.
+func (sv *saver) findActive(ctx context.Context, id string) (*record.Record, error) {
+	rec, err := sv.store.server.find(ctx, id)
+	if rec == nil || !rec.Pending() || !sv.state.cookie.Matches(rec.ID, rec.Token) {
+		return rec, err
+	}
+	active, err := sv.store.activateNamed(ctx, rec)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	return active, err
+}
+
+// lockOrBackOff takes the lock of the session, and lets other processes go first if that alone was not enough.
+func (sv *saver) lockOrBackOff(ctx context.Context, id string) (err error) {
+	sv.conflicts++
+	if sv.lock != nil {
+		return backOff(ctx, sv.conflicts)
+	}
+	sv.lock, err = sv.store.locks.take(ctx, id)
+	return err
+}
+
+// cached returns the record as the Save before this one has left it with the lock, nil if it is no better than what
+// this Save knows. If it has changed since, that shows at the next write.
+func (sv *saver) cached(b basis, id string) *record.Record {
+	rec := sv.lock.last
+	if sv.conflicts == 1 && len(sv.state.unknown) == 0 && b.target != nil && rec != nil && rec.ID == id && sv.store.cfg.OnConflict != OnConflictFail &&
+		rec.Version != b.target.Version && sv.store.live(rec, sv.store.now()) && sv.state.cookie.Matches(rec.ID, rec.Token) {
+		return rec
+	}
+	return nil
+}
+
+// see says what a record is to this Save, and which attempt wrote it, if one did.
+func (sv *saver) see(rec *record.Record) (plan.Seen, *attempt) {
+	if rec == nil {
+		return plan.Seen{}, nil
+	}
+	st := sv.state
+	seen := plan.Seen{
+		Exists: true, Live: sv.store.live(rec, sv.store.now()), Retired: rec.Retired(), Fits: st.cookie.Matches(rec.ID, rec.Token),
+	}
+	var mine *attempt
+	if len(st.unknown) > 0 {
+		var i int
+		i, seen.Own = plan.Recognise(st.attempts(), plan.Stamp{
+			ID: rec.ID, Token: rec.Token, Version: rec.Version, Before: rec.Versions, By: rec.By,
+		})
+		if seen.Own != plan.NotOwn {
+			mine = &st.unknown[i]
+			seen.Fits = seen.Fits || mine.Credentials.Matches(rec.ID, rec.Token)
+			seen.Named = seen.Retired && rec.By == mine.Version && rec.Next == mine.snapshot.ID
+		}
+	}
+	seen.Shared = st.imported != nil && st.base == nil && st.next.Matches(rec.ID, rec.Token)
+	return seen, mine
+}
+
+// goOn returns the basis of the next step after a verdict, or an error that ends the Save.
+func (sv *saver) goOn(ctx context.Context, b basis, verdict plan.Verdict, own *attempt, rec *record.Record) (basis, error) {
+	switch verdict {
+	case plan.Free:
+		if sv.conflicts > 1 {
+			return b, errForeignUniqueIndex
+		}
+		return b, nil
+	case plan.Foreign:
+		if sv.state.imported != nil && !sv.renew {
+			return b, errEnded // of the session that both imported, one was renewed
+		}
+		sv.state.next = token.Credentials{}
+		return b, nil
+	case plan.Renewed:
+		return sv.startOver(rec)
+	case plan.Overtaken:
+		return b, sv.overtaken(own)
+	case plan.Mine:
+		return sv.recover(ctx, b, own, rec)
+	case plan.Current:
+		if b.target == nil {
+			sv.state.shared()
+		}
+		return sv.merge(ctx, b, rec, plan.Reread)
+	}
+	return b, errEnded
+}
+
+// startOver lets a login that lost to another login of the same visitor store a record of its own. Any other session
+// under another secret has ended for this request.
+func (sv *saver) startOver(rec *record.Record) (basis, error) {
+	st := sv.state
+	login := sv.renew && sv.store.cfg.UserID != nil && st.base != nil && st.base.User == "" && rec.User != ""
+	if !login || sv.store.userOf(sv.session, "") == "" {
+		return basis{}, errEnded
+	}
+	st.startsOver()
+	return basis{source: plan.Absent}, nil
+}
+
+// overtaken ends a Save whose earlier attempt was stored and since renewed by another request: well, if that is all.
+func (sv *saver) overtaken(own *attempt) error {
+	encoded, err := sv.encode()
+	if err != nil {
+		return err
+	}
+	changed, err := sv.store.payloads.changed(encoded, own.own)
+	if err != nil || changed || own.options != sv.options || sv.renewsOn(basis{op: own.op}) {
+		return errEnded
+	}
+	merged, _, err := sv.mergeWith(basis{base: own.own}, own.snapshot.plain)
+	if err != nil {
+		return err
+	}
+	sv.applyMerged(merged)
+	sv.renew = false
+	sv.state.overtaken(own)
+	return errNothing
+}
+
+// recover makes the record that an attempt wrote the one to go on from. Values that the application has changed
+// since are changes to it, and what others have stored since is theirs.
+func (sv *saver) recover(ctx context.Context, b basis, own *attempt, rec *record.Record) (basis, error) {
+	concern := b.concern
+	if rec.Retired() {
+		pending := own.snapshot.Record
+		pending.Forget = rec.Forget
+		active, err := sv.store.activate(ctx, &pending, own.snapshot.Expires)
+		if active == nil {
+			return b, err
+		}
+		rec, concern = active, err
+	}
+	b.base, b.ours = own.own, nil
+	merged, _, err := sv.mergeWith(b, own.snapshot.plain)
+	if err != nil {
+		return b, err
+	}
+	topmost := rec.Version == own.Version && rec.Session.Equal(own.snapshot.Session)
+	a := *own
+	sv.state.recovered(a)
+	b = basis{
+		source: plan.Recovered, target: &snapshot{*rec, a.snapshot.plain},
+		base: a.snapshot.plain, ours: merged, values: merged, op: a.op, concern: concern,
+	}
+	if topmost {
+		return b, nil
+	}
+	return sv.merge(ctx, b, rec, plan.Recovered)
+}
+
+// merge makes what another request stored the target, and merges its changes into this one's.
+func (sv *saver) merge(ctx context.Context, b basis, rec *record.Record, source plan.Source) (basis, error) {
+	plain, err := sv.store.payloads.unseal(ctx, rec)
+	if err != nil {
+		return b, err
+	}
+	was := b.target
+	b.source, b.target = source, &snapshot{*rec, plain}
+	mode := sv.store.cfg.OnConflict
+	if mode == OnConflictOverwrite && sv.changedValues(b) {
+		b.values = b.ours
+		return b, nil
+	}
+	merged, conflicts, err := sv.mergeWith(b, plain)
+	switch {
+	case err != nil:
+		return b, err
+	case mode == OnConflictFail && len(conflicts) > 0:
+		return b, fmt.Errorf("mongostore: save: %w: both changed %s", ErrConflict, keyName(conflicts[0]))
+	case mode == OnConflictFail && sv.bothChangedOptions(was, rec):
+		return b, fmt.Errorf("mongostore: save: %w: both changed the cookie's options", ErrConflict)
+	}
+	b.values = merged
+	return b, nil
+}
+
+// bothChangedOptions reports whether this request and another one set MaxAge, or the attributes of the cookie.
+func (sv *saver) bothChangedOptions(was *snapshot, rec *record.Record) bool {
+	if was == nil {
+		return false
+	}
+	maxAge := sv.options.MaxAge != sv.state.handed.MaxAge && !sameMaxAge(was.MaxAge, rec.MaxAge)
+	attributes := !sameAttributes(sv.options, sv.state.handed) && string(was.Cookie) != string(rec.Cookie)
+	return maxAge || attributes
+}
+
+// encode returns the session's values as they are, encoded once in a Save.
+func (sv *saver) encode() (bson.RawValue, error) {
+	if !sv.encoded.IsZero() {
+		return sv.encoded, nil
+	}
+	var b basis
+	encoded, err := sv.store.payloads.encode(sv.copied(b, sv.outline(b)))
+	if err == nil {
+		sv.encoded = encoded
+	}
+	return encoded, err
+}
+
+// changedValues reports whether this request has changed a value.
+func (sv *saver) changedValues(b basis) bool {
+	ours, base, err := sv.oursAndBase(b)
+	return err != nil || !values.EqualMaps(ours, base)
+}
+
+// oursAndBase returns this request's values and those it started from, in stored form.
+func (sv *saver) oursAndBase(b basis) (ours, base map[any]any, err error) {
+	encoded, err := sv.encode()
+	if err != nil {
+		return nil, nil, err
+	}
+	if ours = b.ours; ours == nil {
+		if ours, err = sv.store.payloads.values(encoded); err != nil {
+			return nil, nil, err
+		}
+	}
+	base, err = sv.store.payloads.valuesAs(encoded, b.base)
+	return ours, base, err
+}
+
+// mergeWith merges this request's changes with those that made another payload of the same base.
+func (sv *saver) mergeWith(b basis, plain bson.RawValue) (merged map[any]any, conflicts []any, err error) {
+	ours, base, err := sv.oursAndBase(b)
+	if err != nil {
+		return nil, nil, err
+	}
+	theirs, err := sv.store.payloads.valuesAs(sv.encoded, plain)
+	if err != nil {
+		return nil, nil, err
+	}
+	merged, conflicts = values.Merge(base, ours, theirs, sv.isSingle)
+	return merged, conflicts, nil
+}
+
+// isSingle reports whether the application holds something else than a []any, which a codec may store as a list.
+func (sv *saver) isSingle(key any) bool {
+	value, ok := sv.session.Values[key]
+	_, list := value.([]any)
+	return ok && !list
+}
