@@ -48,11 +48,15 @@ test-modules: ## the tests of the modules in folders, but for the acceptance tes
 TIMED := ./failover ./load ./wire
 UNTIMED = $$($(GO) list ./... | grep -vE '/(express|failover|load|wire)$$')
 ACCEPT := $(GOTEST) -timeout $(if $(MONGOSTORE_LONG),180m,15m)
-acceptance: server ## histories, failovers, faults, attackers, load; print the table of scenarios
+CHECKER := MONGOSTORE_CHECK=acceptance $(GO) test -count=1 -timeout 180m -run '^TestChecker$$' .
+acceptance: server ## every order of the commands, histories, failovers, faults, attackers, load; print the table of scenarios
 	@rm -f $(MONGOSTORE_SCENARIOS); status=0; \
-	($(call reported,cd acceptance && $(ACCEPT) $(UNTIMED); a=$$?; $(ACCEPT) -p 1 $(TIMED) && [ $$a = 0 ])) || status=$$?; \
+	($(call reported,$(CHECKER) && cd acceptance && $(ACCEPT) $(UNTIMED); a=$$?; $(ACCEPT) -p 1 $(TIMED) && [ $$a = 0 ])) || status=$$?; \
 	(cd acceptance && $(GO) run ./cmd/scenarios $(MONGOSTORE_SCENARIOS)) || status=$$?; exit $$status
 acceptance: export MONGOSTORE_SCENARIOS := $(CURDIR)/.cache/scenarios
+
+checker: ## try every order of the commands of requests at the same time: see checker_test.go
+	@$(call reported,$(CHECKER))
 
 acceptance-readme: ## write the README's table of scenarios from the last make acceptance
 	@cp .cache/scenarios acceptance/results/scenarios.json
@@ -86,9 +90,10 @@ servers-readme: ## write the README's table of servers from acceptance/results
 planted: server ## plant known mistakes in a copy of the store, and see that the histories notice
 	@cd acceptance && $(GO) run ./cmd/planted
 
+# What the tests of any package run counts. internal/mongotest is test code.
+COVERED = $$($(GO) list ./... | grep -v /internal/mongotest | paste -sd, -)
 cover: server ## the same as test, with the coverage of the store; fail under 95 %
-	@$(call reported,$(GOTEST) -coverprofile=coverage.all ./...)
-	@grep -v /internal/ coverage.all >coverage.out
+	@$(call reported,$(GOTEST) -coverpkg=$(COVERED) -coverprofile=coverage.out ./...)
 	@$(GO) tool cover -func=coverage.out | awk '/^total:/ { print "coverage " $$3; exit $$3 + 0 < $(COVERAGE) }'
 
 lint: ## run golangci-lint on all modules
@@ -154,6 +159,6 @@ server:
 	@scripts/server
 
 clean: ## remove what the other targets left
-	@rm -rf .cache coverage.all coverage.out acceptance/express/node_modules example/e2e/node_modules
+	@rm -rf .cache coverage.out acceptance/express/node_modules example/e2e/node_modules
 
 .PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*/\1/p' Makefile)
