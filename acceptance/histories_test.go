@@ -207,12 +207,10 @@ func onMongoDB(t *testing.T, config mongostore.Config) (*inDatabase, []*mongosto
 func (p *inDatabase) now() time.Time { return time.Now() }
 
 // pass lets a session be as if time had passed: it has expired, or it was not
-// used for so long that it will expire within a day.
+// used for so long that it will expire within a day. The last is for socket: a
+// process with a longer Config.TTL saved it.
 func (p *inDatabase) pass(ctx context.Context, recordID string, n int) (time.Time, error) {
-	expires := time.Now().Add(-time.Hour)
-	if n%2 == 0 {
-		expires = time.Now().Add(day)
-	}
+	expires := time.Now().Add([]time.Duration{day, -time.Hour, day, -time.Hour, day, -time.Hour, 20 * day}[n%7])
 	res, err := p.coll.UpdateOne(ctx,
 		bson.D{{Key: "_id", Value: recordID}, {Key: "expires", Value: bson.D{{Key: "$gt", Value: time.Now()}}}},
 		bson.D{{Key: "$set", Value: bson.D{{Key: "expires", Value: expires}}}})

@@ -40,17 +40,17 @@ type step struct {
 
 // actions have as many entries as they should be frequent.
 var actions = weigh(map[string]int{
-	"open": 9, "open unreachable": 1, "keepalive": 1, "whole request": 3,
-	"set": 4, "delete": 1, "clear": 1, "cart": 2, "flash": 3, "read flashes": 3, "remember": 1, "login": 3,
+	"open": 9, "open with others' cookies": 1, "open unreachable": 1, "keepalive": 1, "whole request": 3,
+	"set": 4, "delete": 1, "clear": 1, "cart": 2, "flash": 3, "read flashes": 3, "remember": 1, "attributes": 1, "login": 3,
 	"save": 9, "save twice": 2, "save, answer lost": 2, "log in, whole": 2, "log in twice": 2, "log in, answer lost": 3, "logout": 1, "log out, whole": 3,
 	"arrive": 4, "drop": 1,
-	"destroy": 1, "destroy by user": 1, "update": 1, "touch": 1, "time": 2, "race": 6,
+	"destroy": 1, "destroy by user": 1, "update": 1, "touch": 1, "socket, then keepalive": 1, "time": 2, "race": 6,
 })
 
 // needsOpen are the actions of a request that is open.
 var needsOpen = map[string]bool{
 	"set": true, "delete": true, "clear": true, "cart": true, "flash": true, "read flashes": true, "remember": true,
-	"login": true, "save": true, "save twice": true, "save, answer lost": true, "logout": true, "arrive": true, "drop": true,
+	"attributes": true, "login": true, "save": true, "save twice": true, "save, answer lost": true, "logout": true, "arrive": true, "drop": true,
 }
 
 func weigh(weights map[string]int) (list []string) {
@@ -98,7 +98,8 @@ type world struct {
 	model    *model
 	browsers []*cookiejar.Jar
 	open     []*visit
-	values   int // counts the values that handlers set, no two of which are equal
+	given    []string // cookies that responses have set
+	values   int      // counts the values that handlers set, no two of which are equal
 }
 
 // visit is one request that is not answered yet.
@@ -142,20 +143,24 @@ func (w *world) do(s step) {
 	}
 	switch s.Do {
 	case "open":
-		w.perform(w.load(s.A, s.B))
+		w.perform(w.load(s.A, s.B, s.C))
+	case "open with others' cookies":
+		l := w.load(s.A, s.B, s.C)
+		l.planted = w.handedOut(s.A+s.B+s.C, 1+s.C*2)
+		w.perform(l)
 	case "open unreachable":
-		l := w.load(s.A, s.B)
+		l := w.load(s.A, s.B, s.C)
 		l.unreachable = true
 		w.perform(l)
 	case "keepalive":
-		w.perform(&keepAlive{loading: *w.load(s.A, s.B)})
+		w.perform(&keepAlive{loading: *w.load(s.A, s.B, s.C)})
 	case "whole request":
-		w.perform(w.load(s.A, s.B))
+		w.perform(w.load(s.A, s.B, s.C))
 		w.edit(w.last(), s.C%2, s.C)
 		w.perform(w.save(w.last()))
 		w.arrive(len(w.open) - 1)
 	case "log in, whole", "log in, answer lost":
-		w.perform(w.load(s.A, s.B))
+		w.perform(w.load(s.A, s.B, s.C))
 		w.login(w.last(), s.C)
 		w.perform(w.save(w.last()))
 		if s.Do == "log in, whole" {
@@ -163,14 +168,16 @@ func (w *world) do(s step) {
 		} else {
 			w.drop(len(w.open) - 1)
 		}
+	case "socket, then keepalive":
+		w.socket(s)
 	case "log out, whole":
-		w.perform(w.load(s.A, s.B))
+		w.perform(w.load(s.A, s.B, s.C))
 		w.setMaxAge(w.last(), -1)
 		w.perform(w.save(w.last()))
 		w.arrive(len(w.open) - 1)
 	case "log in twice": // a double click
 		for range 2 {
-			w.perform(w.load(s.A, s.B))
+			w.perform(w.load(s.A, s.B, s.C))
 			w.login(w.last(), s.C)
 		}
 		for range 2 {
@@ -216,11 +223,17 @@ func (w *world) doOther(s step) {
 	case "read flashes":
 		w.edit(w.open[s.A%len(w.open)], 2, s.B)
 	case "remember":
-		ages := []int{0, 30 * 24 * 3600, 3600, w.model.defaultMaxAge()}
+		ages := []int{0, 30 * 24 * 3600, 3600, w.model.defaults().maxAge}
 		w.setMaxAge(w.open[s.A%len(w.open)], ages[s.B%len(ages)])
+	case "attributes":
+		sites := []http.SameSite{http.SameSiteLaxMode, http.SameSiteStrictMode, http.SameSiteNoneMode}
+		w.setSite(w.open[s.A%len(w.open)], sites[s.B%len(sites)])
 	case "login":
 		w.login(w.open[s.A%len(w.open)], s.B)
 	case "time":
+		if w.model.rules.remote {
+			s.B %= longerTTL
+		}
 		w.pass(s)
 	case "destroy by user":
 		w.perform(w.destroyingUser(s))
@@ -229,6 +242,27 @@ func (w *world) doOther(s step) {
 			w.perform(w.administration(s.Do, s.A%n, s.B))
 		}
 	}
+}
+
+// longerTTL is the kind of time that a place lets pass which a process with a longer Config.TTL has saved in.
+const longerTTL = 6
+
+// socket lets a page's websocket keep the session alive for a while, and then the browser send a request.
+func (w *world) socket(s step) {
+	w.pass(step{A: s.A, B: s.B % longerTTL})
+	for _, c := range w.browsers[s.A%len(w.browsers)].Cookies(site) {
+		p, ok := w.model.cookies[c.Value]
+		if !ok {
+			continue
+		}
+		if w.model.rules.remote && s.C%2 == 0 {
+			w.pass(step{A: p.session, B: longerTTL})
+			defer w.pass(step{A: p.session})
+		}
+		w.perform(w.administration("touch", p.session, s.B))
+	}
+	w.perform(&keepAlive{loading: *w.load(s.A, s.B, s.C)})
+	w.arrive(len(w.open) - 1)
 }
 
 func (w *world) last() *visit { return w.open[len(w.open)-1] }
@@ -298,8 +332,22 @@ func (w *world) login(v *visit, n int) {
 
 func (w *world) setMaxAge(v *visit, maxAge int) {
 	if o := w.object(v); !o.over {
-		v.session.Options.MaxAge, o.maxAge = maxAge, maxAge
+		v.session.Options.MaxAge, o.left.maxAge = maxAge, maxAge
 	}
+}
+
+func (w *world) setSite(v *visit, mode http.SameSite) {
+	if o := w.object(v); !o.over {
+		v.session.Options.SameSite, o.left.site = mode, mode
+	}
+}
+
+// handedOut returns some of the cookies that a response has set, in an order that does not change from run to run.
+func (w *world) handedOut(from, n int) (cookies []string) {
+	for i := range min(n, len(w.given)) {
+		cookies = append(cookies, w.given[(from+i)%len(w.given)])
+	}
+	return cookies
 }
 
 // arrive brings the answer of a request to its browser.
@@ -309,7 +357,12 @@ func (w *world) arrive(i int) {
 	w.drop(i)
 }
 
-func (w *world) drop(i int) { w.open = slices.Delete(w.open, i, i+1) }
+func (w *world) drop(i int) {
+	if c := w.open[i].cookie(); c != nil && c.MaxAge >= 0 {
+		w.given = append(w.given, c.Value)
+	}
+	w.open = slices.Delete(w.open, i, i+1)
+}
 
 // pass lets time go by.
 func (w *world) pass(s step) {
@@ -376,12 +429,7 @@ func (w *world) race(s step) {
 		running.Go(func() { t.run(w) })
 	}
 	running.Wait()
-	var after []task
-	for i := range w.model.sessions {
-		t := w.look(i)
-		t.run(w)
-		after = append(after, t)
-	}
+	after := w.lookAfter(tasks)
 	var failures []string
 	for order := range permutations(len(tasks)) {
 		m := w.model.clone()
@@ -395,14 +443,34 @@ func (w *world) race(s step) {
 	w.Fatalf("what %d requests did at once is what they do in no order:\n%s", len(tasks), strings.Join(failures, "\n"))
 }
 
-func checkAll(m *model, tasks []task, order []int, after []task) error {
+// lookAfter reads all that is stored now. What a Save has made of a plain id, only its outcome tells.
+func (w *world) lookAfter(tasks []task) looks {
+	ids := map[string]bool{}
+	for _, s := range w.model.sessions {
+		ids[s.recordID] = true
+	}
+	for _, t := range tasks {
+		if s, ok := t.(*saving); ok && s.out.recordID != "" {
+			ids[s.out.recordID] = true
+		}
+	}
+	after := make(looks)
+	for id := range ids {
+		t := &administration{action: "look", store: w.stores[0], id: id}
+		t.run(w)
+		after[id] = t.out
+	}
+	return after
+}
+
+func checkAll(m *model, tasks []task, order []int, after looks) error {
 	for _, i := range order {
 		if err := tasks[i].check(m); err != nil {
 			return fmt.Errorf("%d %T: %w", i, tasks[i], err)
 		}
 	}
-	for _, t := range after {
-		if err := t.check(m); err != nil {
+	for i := range m.sessions {
+		if err := m.stands(i, after[m.sessions[i].recordID]); err != nil {
 			return fmt.Errorf("afterwards: %w", err)
 		}
 	}
@@ -414,22 +482,21 @@ func (w *world) contestants(s step) (tasks []task) {
 	for i := range min(len(w.open), 2+s.A%2) {
 		v := w.open[(s.B+i)%len(w.open)]
 		o := w.object(v)
-		if w.model.rules.plain && (o.renew || o.maxAge < 0) {
-			continue // two commands: a logout between them misses the new record
-		}
 		if !o.over && s.C%2 == 0 {
 			w.edit(v, s.C%6/2, s.C)
 		}
 		tasks = append(tasks, w.save(v))
 	}
 	if n := len(w.model.sessions); n > 0 {
-		switch s.C % 6 {
+		switch s.C % 8 {
 		case 1:
 			tasks = append(tasks, w.administration("destroy", s.B%n, 0))
 		case 3:
 			tasks = append(tasks, w.administration("update", s.B%n, 0))
 		case 5:
-			tasks = append(tasks, w.load(s.A, s.B))
+			tasks = append(tasks, w.administration("touch", s.B%n, 0))
+		case 7:
+			tasks = append(tasks, w.load(s.A, s.B, s.C))
 		}
 	}
 	return tasks
@@ -474,7 +541,7 @@ func (w *world) finish() {
 		w.Fatalf("%d sessions are stored, want %d (%v)", n, live, err)
 	}
 	for i := range w.browsers {
-		w.perform(w.load(i, i))
+		w.perform(w.load(i, i, i))
 	}
 	for _, user := range users {
 		w.checkUser(user)

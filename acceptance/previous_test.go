@@ -98,7 +98,7 @@ func fromRedis(t *testing.T, _ *mongo.Database) former {
 	}
 	t.Cleanup(func() { _ = server.Wait() }) // t.Context has ended by then
 	var store *redistore.RediStore
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		if store, err = redistore.NewRediStore(4, "unix", socket, "", "", signingKey); err == nil {
 			break

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"time"
 
 	"github.com/mongostore/mongostore"
@@ -16,16 +17,23 @@ type task interface {
 	check(m *model) error
 }
 
+// request is what is sent.
+type request struct {
+	cookies     []string
+	navigates   bool // to what the browser shows next
+	unreachable bool // the database does not answer
+}
+
 // loading is the begin of a request.
 type loading struct {
-	v           *visit
-	cookie      string
-	unreachable bool // the database does not answer
-	out         outcome
+	v *visit
+	request
+	planted []string // cookies that come before the browser's own
+	out     outcome
 }
 
 // load prepares a request of a browser to a store. It is open from now on.
-func (w *world) load(browser, store int) *loading {
+func (w *world) load(browser, store, n int) *loading {
 	if len(w.open) == maxOpen {
 		w.drop(0)
 	}
@@ -37,14 +45,20 @@ func (w *world) load(browser, store int) *loading {
 	w.tally.Requests.Add(1)
 	w.model.objects = append(w.model.objects, object{})
 	w.open = append(w.open, v)
-	return &loading{v: v}
+	return &loading{v: v, request: request{navigates: n%3 == 0}}
 }
 
 // send gives the request the cookie that the browser has when it is sent.
 func (t *loading) send() {
+	t.cookies = slices.Clone(t.planted)
 	for _, c := range t.v.jar.Cookies(site) {
-		t.v.r.AddCookie(c)
-		t.cookie = c.Value
+		t.cookies = append(t.cookies, c.Value)
+	}
+	for _, cookie := range t.cookies {
+		t.v.r.AddCookie(&http.Cookie{Name: name, Value: cookie})
+	}
+	if t.navigates {
+		t.v.r.Header.Set("Sec-Fetch-Mode", "navigate")
 	}
 }
 
@@ -60,21 +74,25 @@ func (t *loading) run(w *world) {
 	}
 	t.out.at = w.place.now()
 	t.v.session, t.out.err = t.v.store.Get(r, name)
+	t.out.end = w.place.now()
 	t.v.describe(&t.out)
 }
 
 func (t *loading) check(m *model) error {
-	return m.load(t.v.object, t.cookie, t.unreachable, t.out)
+	return m.load(t.v.object, t.request, t.out)
 }
 
 // describe fills in what a handler sees of its session.
 func (v *visit) describe(out *outcome) {
 	out.id, out.isNew = v.session.ID, v.session.IsNew
-	out.maxAge, out.content = v.session.Options.MaxAge, contentOf(v.session.Values)
+	out.options = cookieOptions{v.session.Options.MaxAge, v.session.Options.SameSite}
+	out.content = contentOf(v.session.Values)
 	if record, ok := v.store.Record(v.session); ok {
-		out.recordID, out.expires = record.ID, record.ExpiresAt
+		out.recordID, out.dates = record.ID, datesOf(record)
 	}
 }
+
+func datesOf(r mongostore.Record) dates { return dates{r.CreatedAt, r.UpdatedAt, r.ExpiresAt} }
 
 // keepAlive is a request through the middleware.
 type keepAlive struct {
@@ -89,9 +107,10 @@ func (t *keepAlive) run(w *world) {
 		t.v.session, t.out.err = t.v.store.Get(r, name)
 		t.v.r = r
 	})).ServeHTTP(t.v.w, t.v.r)
+	t.out.end = w.place.now()
 	t.v.describe(&t.out)
 	t.saved, t.saved.cookie = t.out, t.v.cookie()
-	t.out.expires = time.Time{} // it is not seen before the Save
+	t.out.dates = dates{} // they are not seen before the Save
 }
 
 func (t *keepAlive) check(m *model) error {
@@ -150,6 +169,7 @@ func (t *saving) run(w *world) {
 	before := t.v.line()
 	t.out.at = w.place.now()
 	t.out.err = t.v.session.Save(t.v.r, t.v.w)
+	t.out.end = w.place.now()
 	t.v.describe(&t.out)
 	if t.v.line() != before || t.v.session.Options.MaxAge < 0 { // a second logout sets the same
 		t.out.cookie = t.v.cookie()
@@ -175,6 +195,9 @@ func (w *world) administration(action string, session, store int) *administratio
 	}
 }
 
+// looks are what is stored, by the id of the record.
+type looks map[string]outcome
+
 // look reads what is stored of a session.
 func (w *world) look(session int) *administration { return w.administration("look", session, session) }
 
@@ -195,18 +218,19 @@ func (t *administration) run(w *world) {
 		if err == nil {
 			var values map[any]any
 			values, err = record.Values(w.ctx)
-			t.out.content, t.out.expires = contentOf(values), record.ExpiresAt
+			t.out.content, t.out.dates = contentOf(values), datesOf(record)
 		}
 		t.out.err = err
 	}
+	t.out.end = w.place.now()
 }
 
 func (t *administration) check(m *model) error {
 	switch t.action {
 	case "destroy":
-		return m.destroy(t.session, t.id, t.out)
+		return m.destroy(t.session, t.out)
 	case "touch":
-		return m.touch(t.session, t.out)
+		return m.touch(t.session, t.id, t.out)
 	case "update":
 		return m.update(t.session, t.id, "a", t.value, t.out)
 	}

@@ -44,19 +44,28 @@ func (sc scaling) growth(ctx context.Context, b *bed) error {
 		g.heap = heap()
 	}
 	for round := range sc.rounds + 1 {
-		for _, o := range []op{load, change} {
-			for _, i := range rand.Perm(len(all)) { //nolint:gosec // no secret
-				took, err := all[i].turn(ctx, o, min(sc.requests, len(all[i].counts)))
-				if err != nil {
-					return fmt.Errorf("%s sessions: %w", grouped(len(all[i].counts)), err)
-				}
-				if round > 0 {
-					all[i].took[o] = append(all[i].took[o], took)
-				}
-			}
+		if err := sc.round(ctx, all, round > 0); err != nil {
+			return err
 		}
 	}
 	sc.reportGrowth(b, all)
+	return nil
+}
+
+// round measures each operation once on each collection, in an order drawn at random.
+func (sc scaling) round(ctx context.Context, all []*grown, counts bool) error {
+	for _, o := range []op{load, change} {
+		for _, i := range rand.Perm(len(all)) { //nolint:gosec // no secret
+			g := all[i]
+			took, err := g.turn(ctx, o, min(sc.requests, len(g.counts)))
+			if err != nil {
+				return fmt.Errorf("%s sessions: %w", grouped(len(g.counts)), err)
+			}
+			if counts {
+				g.took[o] = append(g.took[o], took)
+			}
+		}
+	}
 	return nil
 }
 

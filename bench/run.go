@@ -249,19 +249,27 @@ func (set settings) fight(ctx context.Context, s *scene, entrants []*entrant, co
 		e.slices = make(map[op][]slice)
 	}
 	for round := range set.rounds + 1 {
-		for _, o := range set.ops {
-			for _, i := range rand.Perm(len(entrants)) { //nolint:gosec // no secret
-				e := entrants[i]
-				if !e.does(o, s.size) {
-					continue
-				}
-				got, err := e.slice(ctx, set, s, o, concurrency)
-				if err != nil {
-					return fmt.Errorf("%s: %w", e.name, err)
-				}
-				if round > 0 {
-					e.slices[o] = append(e.slices[o], got)
-				}
+		if err := set.round(ctx, s, entrants, concurrency, round > 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// round lets each do each operation once, in an order drawn at random.
+func (set settings) round(ctx context.Context, s *scene, entrants []*entrant, concurrency int, counts bool) error {
+	for _, o := range set.ops {
+		for _, i := range rand.Perm(len(entrants)) { //nolint:gosec // no secret
+			e := entrants[i]
+			if !e.does(o, s.size) {
+				continue
+			}
+			got, err := e.slice(ctx, set, s, o, concurrency)
+			if err != nil {
+				return fmt.Errorf("%s: %w", e.name, err)
+			}
+			if counts {
+				e.slices[o] = append(e.slices[o], got)
 			}
 		}
 	}

@@ -349,7 +349,7 @@ func ownServer(t *testing.T, dir string) (db *mongo.Database, stop func()) {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Stop)
-	client, err := mongo.Connect(options.Client().ApplyURI(server.URI()).SetServerSelectionTimeout(time.Second))
+	client, err := mongo.Connect(options.Client().ApplyURI(server.URI()).SetServerSelectionTimeout(3 * time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -245,7 +245,7 @@ func removalWithClocksApart(t *testing.T, program string) {
 		return 5 - int(n)
 	}
 	for begin := time.Now(); gone() < 2; {
-		if time.Since(begin) > 20*time.Second {
+		if time.Since(begin) > time.Minute {
 			at.Violation("%d sessions removed, want the 2 that ended by that clock", gone())
 			return
 		}

@@ -120,7 +120,7 @@ func block(t *testing.T, page, language, words string) string {
 // get waits for a program that is starting.
 func get(t *testing.T, client *http.Client, url string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

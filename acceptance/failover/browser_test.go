@@ -247,7 +247,7 @@ func (b *browser) check(r *response) {
 // reports whether it was wrong for a moment only, which is no violation while
 // two members took themselves for the primary.
 func (b *browser) suspect(r *response, what string, again func() *response, wrong func(*response) bool) bool {
-	for deadline := time.Now().Add(recovery); time.Now().Before(deadline); <-time.After(pace) {
+	for deadline := time.Now().Add(recovery + b.yardstick.Margin()); time.Now().Before(deadline); <-time.After(pace) {
 		next := again()
 		if next.status != http.StatusOK || wrong(next) {
 			continue

@@ -25,6 +25,7 @@ type world struct {
 	site      *url.URL
 	transport *http.Transport
 	probes    *mongo.Collection // of the bare driver
+	yardstick *mongotest.Yardstick
 
 	// divided is when the last time ended, or will, that two members could take
 	// themselves for the primary: an answer to a request that began before that
@@ -49,6 +50,7 @@ func TestFailover(t *testing.T) {
 		row: scenario.New(t, "failover of a replica set", "32 browsers, 3 app processes"),
 		set: set, addresses: addresses, site: site,
 		transport: &http.Transport{MaxIdleConnsPerHost: 2 * browsers}, probes: set.Collection(t, "failover", "probes"),
+		yardstick: mongotest.NewYardstick(t),
 	}
 	all := make([]*browser, browsers)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -107,7 +109,7 @@ func (w *world) report(t *testing.T) {
 
 // took notes how long an answer took.
 func (w *world) took(path string, r *response, d time.Duration) {
-	if d > timeout+margin {
+	if d > 2*timeout+w.yardstick.Margin() {
 		w.row.Violation("%s at app %d took %v", path, r.app, d)
 	}
 	w.mu.Lock()
@@ -224,7 +226,7 @@ func (w *world) settle(ctx context.Context) error {
 func (w *world) note(t *testing.T, f fault, election, set, app, outage time.Duration) {
 	t.Helper()
 	const ms = time.Millisecond
-	if app > set+recovery {
+	if app > set+recovery+w.yardstick.Margin() {
 		w.row.Violation("%s: the set took writes %v after the election, an app served no sooner than %v after it", f.kind, set, app)
 	}
 	t.Logf("%s: a primary after %v; %v later it took writes with majority, and %v later all apps served", f.kind, election.Round(ms), set.Round(ms), app.Round(ms))

@@ -20,8 +20,7 @@
 //   - Nobody is logged out but by a logout, or by a renewal of unknown outcome:
 //     that one fails closed.
 //   - Nobody sees what is another user's.
-//   - No answer takes longer than Timeout. A request that loads and saves may take
-//     twice that in theory, but an outage is met by one of the two.
+//   - No answer takes longer than twice the Timeout: a request loads and saves.
 //
 // What is not promised: which of two outcomes a request had that was answered
 // with 503, and what a primary shows that was deposed and does not know it yet. MongoDB
@@ -56,8 +55,6 @@ const (
 	apps     = 3
 	browsers = 32
 	timeout  = 5 * time.Second // Config.Timeout of the apps
-	// margin is what an answer may take beyond Timeout, on a machine that is busy.
-	margin = 5 * time.Second
 	// recovery is what an app may take to serve again after the bare driver can
 	// write with majority.
 	recovery = 10 * time.Second

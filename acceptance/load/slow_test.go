@@ -244,21 +244,22 @@ func (c *crowd) recover(trouble string, calm *crowd) {
 		quick.Seconds(), now.goroutines, c.rested.goroutines, now.connections, c.rested.connections)
 }
 
-// eventually tries until there is no error.
+// eventually tries until there is no error, a few times at least: a round of all
+// takes long on a busy machine.
 func (c *crowd) eventually(try func() error) error {
+	const least = 5
 	ctx, cancel := context.WithTimeout(c.t.Context(), recovery)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for tries := 1; ; tries++ {
 		err := try()
-		if err == nil {
+		switch {
+		case err == nil:
 			return nil
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+		case ctx.Err() != nil && tries >= least:
 			return errors.Join(ctx.Err(), err)
 		}
+		<-tick.C
 	}
 }

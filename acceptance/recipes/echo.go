@@ -30,7 +30,7 @@ func Echo(store *mongostore.Store) http.Handler {
 		return c.String(http.StatusOK, fmt.Sprintf("user %v, basket %v\n", s.Values["user"], s.Values["basket"]))
 	})
 	e.POST("/basket/:item", func(c echo.Context) error {
-		s, _ := session.Get("sid", c) // of an outage Save tells too
+		s, _ := session.Get("sid", c) // if MongoDB is down, Save reports it
 		s.Values["basket"] = c.Param("item")
 		return save(c, s)
 	})

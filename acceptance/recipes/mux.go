@@ -30,7 +30,7 @@ func Mux(store *mongostore.Store) http.Handler {
 		_, _ = fmt.Fprintf(w, "user %v, basket %v\n", session.Values["user"], session.Values["basket"])
 	}).Methods(http.MethodGet)
 	router.HandleFunc("/basket/{item}", func(w http.ResponseWriter, r *http.Request) {
-		session, _ := store.Get(r, "sid") // of an outage Save tells too
+		session, _ := store.Get(r, "sid") // if MongoDB is down, Save reports it
 		session.Values["basket"] = mux.Vars(r)["item"]
 		save(w, r, session)
 	}).Methods(http.MethodPost)

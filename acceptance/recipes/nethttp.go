@@ -21,7 +21,7 @@ func NetHTTP(store *mongostore.Store) http.Handler {
 		_, _ = fmt.Fprintf(w, "user %v, basket %v\n", session.Values["user"], session.Values["basket"])
 	})
 	site.HandleFunc("POST /basket/{item}", func(w http.ResponseWriter, r *http.Request) {
-		session, _ := store.Get(r, "sid") // of an outage Save tells too
+		session, _ := store.Get(r, "sid") // if MongoDB is down, Save reports it
 		session.Values["basket"] = r.PathValue("item")
 		save(w, r, session)
 	})

@@ -17,9 +17,9 @@ const preface = `# What becomes of an error of the server
 
 Each command of each operation is made to fail with each error code that matters: *once*, so that a repetition
 succeeds, and *always*. A cell says what the caller gets, what the record is afterwards (*old*: as before, *new*: as
-after a success; *none*: deleted, and kept by the session object alone until its next Save), and what the answer does to the browser's cookie. In each case, once the fault is gone, the same
-session object is saved again, or the call made again, and the browser's next request finds its session; no error
-tells a secret.
+after a success; *pending*: a plain id was renewed, but its new record is activated only by the browser's next request),
+and what the answer does to the browser's cookie. In each case, once the fault is gone, the same session object is saved
+again, or the call made again, and the browser's next request finds its session; no error tells a secret.
 
 "wc" is a write concern error: the primary has written, so state and cookie are as after a success, and the error is returned. The
 driver repeats reads everywhere and writes on a replica set only; while a command that it repeats always fails, until

@@ -34,7 +34,6 @@ type operation struct {
 	logout  bool // the cookie is expired whatever happens
 	ends    bool // afterwards the session is over
 	renews  bool // afterwards the first cookie is dead
-	unkept  bool // the session that was stored may be gone after a failure, until it is saved again
 	blind   bool // the session was not loaded, so Save refuses it
 	skip    int  // how many of these commands succeed before the fault
 }
@@ -88,15 +87,12 @@ var requests = []operation{
 		},
 	},
 	{
-		name: "Save after Regenerate, with PlainIDs", commands: []string{"delete", "insert"}, run: save,
-		plain: true, renews: true, unkept: true,
-		prepare: func(v *visit) {
-			v.session.Values["n"] = "2"
-			v.store.Regenerate(v.session)
-		},
-		done: func(v *visit, docs map[string]bson.Raw) bool {
-			return len(docs) == 1 && v.isGone(docs) && holds(slices.Collect(maps.Values(docs))[0], `"n":"2"`)
-		},
+		name: "Save after Regenerate, with PlainIDs", commands: []string{"insert", "update"}, run: save,
+		plain: true, renews: true, prepare: renew, done: (*visit).isRenewed,
+	},
+	{
+		name: "Save after Regenerate, with PlainIDs, the second update", commands: []string{"update"}, run: save, skip: 1,
+		plain: true, renews: true, prepare: renew, done: (*visit).isRenewed,
 	},
 	{
 		name: "Save, changed, after another request's", commands: []string{"find", "update"}, run: save,
@@ -133,6 +129,59 @@ var requests = []operation{
 		again: save,
 		done:  (*visit).isGone,
 	},
+	{
+		name: "logout, with PlainIDs", commands: []string{"delete"}, run: save, plain: true, logout: true, ends: true,
+		prepare: func(v *visit) { v.session.Options.MaxAge = -1 },
+		done:    (*visit).isGone,
+	},
+	{
+		name: "logout, with PlainIDs, after another request's renewal", commands: []string{"delete", "find"}, run: save,
+		plain: true, logout: true, ends: true, prepare: renewedElsewhere(func(v *visit) { v.session.Options.MaxAge = -1 }),
+		done: hasTombstonesOnly,
+	},
+}
+
+func renew(v *visit) {
+	v.session.Values["n"] = "2"
+	v.store.Regenerate(v.session)
+}
+
+// renewedElsewhere lets another request renew the session, whose answer does not arrive, before then.
+func renewedElsewhere(then func(v *visit)) func(v *visit) {
+	return func(v *visit) {
+		other := &visit{site: v.site, store: v.store, t: v.t, cookie: v.cookie}
+		v.works(other.load)
+		v.store.Regenerate(other.session)
+		v.works(other.save)
+		then(v)
+	}
+}
+
+// isRenewed reports whether the record of a plain id is a tombstone, and its successor live.
+func (v *visit) isRenewed(docs map[string]bson.Raw) bool {
+	next, ok := docs[v.id].Lookup("next").StringValueOK()
+	return ok && len(docs) == 2 && holds(docs[next], `"n":"2"`) && !isPending(docs[next])
+}
+
+// isPending reports whether a record is a successor that has not been activated.
+func isPending(raw bson.Raw) bool {
+	_, ok := raw.Lookup("replaces").StringValueOK()
+	return ok && raw.Lookup("expires").Type == bson.TypeNull
+}
+
+// isTombstone reports whether a record is one that was renewed.
+func isTombstone(raw bson.Raw) bool {
+	_, ok := raw.Lookup("next").StringValueOK()
+	return ok
+}
+
+func hasTombstonesOnly(_ *visit, docs map[string]bson.Raw) bool {
+	for _, raw := range docs {
+		if !isTombstone(raw) {
+			return false
+		}
+	}
+	return true
 }
 
 // reload loads the session and looks whether it is the one that was stored.
@@ -191,6 +240,15 @@ var calls = []operation{
 	},
 	{
 		name: "Destroy", commands: []string{"delete"}, ends: true, done: (*visit).isGone,
+		run: func(v *visit) error { return v.store.Destroy(v.t.Context(), v.id) },
+	},
+	{
+		name: "Destroy, with PlainIDs", commands: []string{"find", "delete"}, plain: true, ends: true, done: (*visit).isGone,
+		run: func(v *visit) error { return v.store.Destroy(v.t.Context(), v.id) },
+	},
+	{
+		name: "Destroy, with PlainIDs, after a renewal", commands: []string{"find", "delete"}, plain: true, ends: true,
+		prepare: renewedElsewhere(func(*visit) {}), done: hasTombstonesOnly,
 		run: func(v *visit) error { return v.store.Destroy(v.t.Context(), v.id) },
 	},
 	{

@@ -18,20 +18,19 @@ import (
 
 	"github.com/mongostore/mongostore"
 	"github.com/mongostore/mongostore/acceptance/scenario"
+	"github.com/mongostore/mongostore/internal/mongotest"
 )
 
-// timeout is Config.Timeout in the traffic, margin what a slow machine may add.
-const (
-	timeout = time.Second
-	margin  = 3 * time.Second
-)
+// timeout is Config.Timeout in the traffic.
+const timeout = time.Second
 
 // application is what the browsers talk to.
 type application struct {
-	store   *mongostore.Store
-	s       *scenario.Scenario
-	slowest atomic.Int64 // call of the store
-	refused atomic.Int64 // requests that were answered with 503
+	store     *mongostore.Store
+	s         *scenario.Scenario
+	yardstick *mongotest.Yardstick
+	slowest   atomic.Int64 // call of the store
+	refused   atomic.Int64 // requests that were answered with 503
 }
 
 // ServeHTTP answers with the session's values, 401 without one, 503 in an
@@ -79,7 +78,7 @@ func (a *application) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // took holds a call of the store against Config.Timeout.
 func (a *application) took(call string, d time.Duration) {
-	if d > timeout+margin {
+	if d > timeout+a.yardstick.Margin() {
 		a.s.Violation("%s took %v, with a Timeout of %v", call, d, timeout)
 	}
 	for slowest := a.slowest.Load(); int64(d) > slowest && !a.slowest.CompareAndSwap(slowest, int64(d)); {

@@ -162,7 +162,7 @@ func (v *visit) works(call func() error) {
 }
 
 // patience is how long a server may take to recover, for a slow machine.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // patiently repeats a call while the store is unavailable.
 func patiently(call func() error) error {

@@ -101,7 +101,7 @@ func endure(t *testing.T, s *scenario.Scenario, trouble trouble, browsers int) (
 	t.Helper()
 	server := mongotest.Standalone(t)
 	n := newNetwork(t, server)
-	a := &application{store: newStore(t, server, n), s: s}
+	a := &application{store: newStore(t, server, n), s: s, yardstick: mongotest.NewYardstick(t)}
 	web := httptest.NewTLSServer(a)
 	t.Cleanup(web.Close)
 	visitors := make([]*visitor, browsers)
@@ -130,7 +130,11 @@ func endure(t *testing.T, s *scenario.Scenario, trouble trouble, browsers int) (
 		}
 		n.spoil(trouble)
 		s.Fault(trouble.kind)
+		refused := a.refused.Load()
 		time.Sleep(3 * timeout / 2) //nolint:forbidigo // the fault goes on so long
+		for end := time.Now().Add(patience); trouble.felt && a.refused.Load() == refused && time.Now().Before(end); {
+			time.Sleep(timeout / 10) //nolint:forbidigo // and on a busy machine until it is felt
+		}
 		n.repair(trouble)
 	}
 	mended = time.Now()

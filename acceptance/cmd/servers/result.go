@@ -49,8 +49,7 @@ type event struct{ Action, Package, Test, Output string }
 
 // count reads what go test -json prints, and passes on what failed tests said.
 func (r *result) count(stream io.Reader, out io.Writer) error {
-	ended, said := map[[2]string]string{}, map[[2]string][]string{}
-	parents := map[[2]string]bool{}
+	run := testRun{ended: map[testName]string{}, said: map[testName][]string{}, parents: map[testName]bool{}}
 	lines := bufio.NewScanner(stream)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -59,29 +58,45 @@ func (r *result) count(stream io.Reader, out io.Writer) error {
 			_, _ = fmt.Fprintln(out, lines.Text()) // of the build
 			continue
 		}
-		key := [2]string{e.Package, e.Test}
-		switch e.Action {
-		case "output":
-			said[key] = append(said[key], e.Output)
-		case "pass", "fail", "skip":
-			if i := strings.LastIndex(e.Test, "/"); i > 0 {
-				parents[[2]string{e.Package, e.Test[:i]}] = true
-			}
-			if e.Action == "fail" {
-				_, _ = fmt.Fprint(out, strings.Join(said[key], ""))
-			}
-			if e.Test != "" {
-				ended[key] = e.Action
-			}
+		run.note(e)
+		if e.Action == "fail" {
+			_, _ = fmt.Fprint(out, strings.Join(run.said[e.name()], ""))
 		}
 	}
 	r.Reasons = map[string]int{}
-	for key, action := range ended {
-		if !parents[key] {
-			r.add(action, said[key])
+	for test, action := range run.ended {
+		if !run.parents[test] {
+			r.add(action, run.said[test])
 		}
 	}
 	return lines.Err()
+}
+
+// testName is a package, and a test in it.
+type testName [2]string
+
+func (e event) name() testName { return testName{e.Package, e.Test} }
+
+// testRun is what is known of the tests so far: how they ended, what they said, and which of them have others
+// in them, which are counted in their place.
+type testRun struct {
+	ended   map[testName]string
+	said    map[testName][]string
+	parents map[testName]bool
+}
+
+func (run testRun) note(e event) {
+	switch e.Action {
+	case "output":
+		run.said[e.name()] = append(run.said[e.name()], e.Output)
+	case "pass", "fail", "skip":
+		if i := strings.LastIndex(e.Test, "/"); i > 0 {
+			run.parents[testName{e.Package, e.Test[:i]}] = true
+		}
+		if e.Test != "" {
+			run.ended[e.name()] = e.Action
+		}
+	}
 }
 
 func (r *result) add(action string, said []string) {
