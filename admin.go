@@ -86,7 +86,7 @@ func (s *Store) list(ctx context.Context, user string) iter.Seq2[Record, error] 
 		s.server.backend.List(ctx, s.liveNow(), user, func(rec *record.Record, err error) bool {
 			switch {
 			case err != nil:
-				return yield(Record{}, fromServer(err))
+				return yield(Record{}, unavailable(err))
 			case !s.live(rec, s.now()): // expired since, or a deadline that is no date
 				return true
 			}
@@ -144,7 +144,7 @@ func (s *Store) Count(ctx context.Context) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	n, err := s.server.backend.Count(ctx, s.liveNow())
-	return n, fromServer(err)
+	return n, unavailable(err)
 }
 
 // administer is observed, within Config.Timeout. The operation completes an event about the session with this id.

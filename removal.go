@@ -74,7 +74,7 @@ func (s *Store) removeBatches(ctx context.Context, until time.Time) (removed int
 			err = sleep(ctx, removalRest*time.Since(began))
 		}
 	}
-	return removed, fromServer(err)
+	return removed, unavailable(err)
 }
 
 func (s *Store) removeBatch(ctx context.Context, until time.Time) (int, int64, error) {

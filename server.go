@@ -29,7 +29,7 @@ func tooLong(id string) bool { return len(id) > 1<<20 }
 // load returns the records with these ids.
 func (s server) load(ctx context.Context, ids ...string) ([]*record.Record, error) {
 	records, err := s.backend.Load(ctx, ids...)
-	return records, fromServer(err)
+	return records, unavailable(err)
 }
 
 // find returns the record with this id as the primary has it, nil if there is none.
@@ -38,18 +38,23 @@ func (s server) find(ctx context.Context, id string) (*record.Record, error) {
 		return nil, nil
 	}
 	rec, err := s.backend.Find(ctx, id)
-	return rec, fromServer(err)
+	return rec, unavailable(err)
 }
 
 func (s server) insert(ctx context.Context, rec *record.Record) (outcome, error) {
 	if tooLong(rec.ID) {
 		return refused, fmt.Errorf("mongostore: an id of %d bytes is too long", len(rec.ID))
 	}
-	return write(func() (bool, error) { return s.backend.Insert(ctx, rec) })
+	return write(fromServer, func() (bool, error) { return s.backend.Insert(ctx, rec) })
 }
 
 func (s server) update(ctx context.Context, m record.Match, rec *record.Record, c record.Change) (outcome, error) {
-	return write(func() (bool, error) { return s.backend.Update(ctx, m, rec, c) })
+	wrap := unavailable
+	switch c {
+	case record.Payload, record.Edit, record.Renewal: // the others make nothing larger
+		wrap = fromServer
+	}
+	return write(wrap, func() (bool, error) { return s.backend.Update(ctx, m, rec, c) })
 }
 
 // delete removes a record, as [record.Sessions] says. Deleted counts also beside the error of a write concern.
@@ -61,7 +66,7 @@ func (s server) delete(ctx context.Context, id string, token []byte) (deleted in
 }
 
 // write sends a write, and again if the connection broke, as drivers do on replica sets only. Its version shows a double.
-func write(send func() (bool, error)) (outcome, error) {
+func write(wrap func(error) error, send func() (bool, error)) (outcome, error) {
 	done, err := send()
 	broken := !done && connectionBroke(err)
 	if broken {
@@ -69,15 +74,15 @@ func write(send func() (bool, error)) (outcome, error) {
 	}
 	switch {
 	case done:
-		return written, fromServer(err)
+		return written, wrap(err)
 	case wasDone(err) && broken:
 		return unknown, nil
 	case wasDone(err): // a write that missed has nothing to be replicated
 		return missed, nil
 	case !broken && rejected(err):
-		return refused, fromServer(err)
+		return refused, wrap(err)
 	}
-	return unknown, fromServer(err)
+	return unknown, wrap(err)
 }
 
 // deleteTwice repeats a deletion once if the connection broke, which is always safe.
@@ -88,7 +93,7 @@ func deleteTwice(remove func() (int64, error)) (n int64, err error) {
 		more, err = remove()
 		n += more
 	}
-	return n, fromServer(err)
+	return n, unavailable(err)
 }
 
 func connectionBroke(err error) bool { return mongo.IsNetworkError(err) && !mongo.IsTimeout(err) }
@@ -106,16 +111,20 @@ func rejected(err error) bool {
 	return errors.As(err, &ce) && !mongo.IsNetworkError(err) && !mongo.IsTimeout(err) && !hasCode(err, passing...)
 }
 
-// fromServer gives an error of the backend its sentinel; nil stays nil.
+// fromServer gives the error of a write its sentinel; nil stays nil.
 func fromServer(err error) error {
+	if hasCode(err, codeObjectTooLarge) {
+		return fmt.Errorf("mongostore: %w: %w", ErrTooLarge, withoutQuotes(err))
+	}
+	return unavailable(err)
+}
+
+// unavailable gives any other error of the backend its sentinel; nil stays nil.
+func unavailable(err error) error {
 	if err == nil {
 		return nil
 	}
-	sentinel := ErrUnavailable
-	if hasCode(err, codeObjectTooLarge) {
-		sentinel = ErrTooLarge
-	}
-	return fmt.Errorf("mongostore: %w: %w", sentinel, withoutQuotes(err))
+	return fmt.Errorf("mongostore: %w: %w", ErrUnavailable, withoutQuotes(err))
 }
 
 // undecodable gives the damage of a record its sentinel; nil stays nil.

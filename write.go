@@ -18,7 +18,7 @@ func (sv *saver) write(ctx context.Context, b basis, d *draft) (outcome, error) 
 		return refused, err
 	}
 	if err := sv.r.Context().Err(); err != nil && d.change == record.Renewal && b.target != nil {
-		return refused, fmt.Errorf("mongostore: save: the request has ended, so a new cookie would reach nobody; the old one stays good: %w", err)
+		return refused, fmt.Errorf("mongostore: save: %w: the request has ended, so a new cookie would reach nobody; the old one stays good: %w", ErrUnavailable, err)
 	}
 	out, err := sv.send(ctx, b, d)
 	switch {

@@ -54,10 +54,10 @@ func (sc scaling) soaking(ctx context.Context, b *bed) error {
 // requests of each kind, and a logout.
 func visitOn(ctx context.Context, a app, requests *atomic.Int64) error {
 	life := []op{create, load, change, unchanged, regenerate, change, load, change, end}
-	for ctx.Err() == nil { // the store itself finishes what it has begun
+	for ctx.Err() == nil {
 		v := &visitor{}
-		for _, o := range life {
-			if err := v.visit(ctx, a, o); err != nil {
+		for _, o := range life { // to its end, also when ctx is over
+			if err := v.visit(context.WithoutCancel(ctx), a, o); err != nil {
 				return err
 			}
 			requests.Add(1)
