@@ -273,7 +273,7 @@ func (r *schedule) errorsAreHonest() string {
 				return a.name + " is told ErrNotFound, and its write is stored"
 			case errors.Is(t.err, ErrConflict) && r.stores[0].cfg.OnConflict != OnConflictFail && !faulty:
 				return a.name + " is told ErrConflict"
-			case errors.Is(t.err, ErrUnavailable) && !faulty:
+			case errors.Is(t.err, ErrUnavailable) && !faulty && !errors.Is(t.err, context.Canceled):
 				return fmt.Sprintf("%s is told %v, and nothing has failed", a.name, t.err)
 			}
 		}
