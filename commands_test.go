@@ -641,7 +641,7 @@ func TestR09RequestsAtOnceTakeThreeCommandsEach(t *testing.T) {
 	t.Parallel()
 	const requests = 32
 	p, commands := watched(t, mongotest.Shared(t))
-	store := p.store(nil)
+	store := p.store(&mongostore.Config{Timeout: time.Minute}) // they wait for each other
 	least := requests * requests
 	for range 5 { // who is late waits for nobody, and has to read the record
 		b := start(t, store, map[any]any{})

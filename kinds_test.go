@@ -183,6 +183,7 @@ func TestR13LostAnswersAreRecognisedInEveryKind(t *testing.T) {
 func TestR15ManyRequestsAtOnceLoseNothingInAnyKind(t *testing.T) {
 	t.Parallel()
 	eachKind(t, func(t *testing.T, p *place, cfg *mongostore.Config) {
+		cfg.Timeout = time.Minute // they wait for each other
 		stores := []*mongostore.Store{p.store(cfg), p.store(cfg)}
 		b := start(t, stores[0], map[any]any{"n": "0"})
 		want := map[any]any{"n": "0"}

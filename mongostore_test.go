@@ -1424,7 +1424,7 @@ func TestR14ASessionOfAnotherClientIsNoHindrance(t *testing.T) {
 func TestR15ConcurrentUseIsSafe(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, p *place) {
-		store := p.store(&mongostore.Config{TouchAfter: time.Second, UserID: userID})
+		store := p.store(&mongostore.Config{TouchAfter: time.Second, UserID: userID, Timeout: time.Minute})
 		shared := start(t, store, map[any]any{"n": 1})
 		var wg sync.WaitGroup
 		for worker := range 16 {

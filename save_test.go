@@ -364,7 +364,8 @@ func TestR09MaxAgeIsMergedLikeAKey(t *testing.T) {
 func TestR09ManyRequestsAtOnceLoseNothing(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, p *place) {
-		stores := []*mongostore.Store{p.store(nil), p.store(nil)}
+		cfg := &mongostore.Config{Timeout: time.Minute} // they wait for each other
+		stores := []*mongostore.Store{p.store(cfg), p.store(cfg)}
 		b := start(t, stores[0], map[any]any{"n": 0})
 		want := map[any]any{"n": 0}
 		var wg sync.WaitGroup

@@ -22,7 +22,8 @@ type model struct {
 	objects  []object
 	cookies  map[string]proof // every cookie that was ever handed out
 	versions int
-	lost     int // flashes that two requests read at once, of which only the later's additions stay
+	pending  map[string]int64 // by user, records of renewals that were given up after an answer was lost
+	lost     int              // flashes that two requests read at once, of which only the later's additions stay
 }
 
 // rules are the settings of the stores, as far as they matter here.
@@ -173,7 +174,7 @@ func (m *model) clone() *model {
 	for i := range c.objects {
 		c.objects[i].base, c.objects[i].mine = c.objects[i].base.clone(), c.objects[i].mine.clone()
 	}
-	c.cookies = maps.Clone(m.cookies)
+	c.cookies, c.pending = maps.Clone(m.cookies), maps.Clone(m.pending)
 	return &c
 }
 
@@ -360,6 +361,9 @@ func (m *model) save(i int, out outcome) error {
 		return m.keep(o, out)
 	}
 	s := &m.sessions[o.session]
+	if m.rules.plain && o.renew && out.lost && errors.Is(out.err, mongostore.ErrNotFound) {
+		m.givenUp(o.mine.user())
+	}
 	switch {
 	case o.renew && o.gone && (!errors.Is(out.err, mongostore.ErrNotFound) || m.live(s, out.at) && s.secret == o.secret):
 		return o.refused(out, context.DeadlineExceeded) // P15; an earlier Save may have left it to this one to find the end
@@ -371,6 +375,15 @@ func (m *model) save(i int, out outcome) error {
 		return o.refused(out, mongostore.ErrNotFound)
 	}
 	return m.change(o, s, out)
+}
+
+// givenUp notes that a pending record may be left for a while. It is never live, but a user's, so DestroyByUser deletes
+// and counts it.
+func (m *model) givenUp(user string) {
+	if m.pending == nil {
+		m.pending = make(map[string]int64)
+	}
+	m.pending[user]++
 }
 
 // saveNew checks a Save of a session that is not stored yet.
@@ -737,7 +750,8 @@ func (m *model) destroy(i int, out outcome) error {
 
 // destroyByUser ends the sessions of a user but those of one object, and checks their number.
 func (m *model) destroyByUser(user string, except int, n int64, out outcome) error {
-	least, most := int64(0), int64(0)
+	least, most := int64(0), m.pending[user]
+	delete(m.pending, user)
 	for i := range m.sessions {
 		s := &m.sessions[i]
 		kept := except != none && m.objects[except].session == i && (!m.rules.plain || m.objects[except].secret == s.secret)

@@ -89,9 +89,6 @@ var defects = []defect{
 	{"activate without checking the tombstone", []edit{
 		{"write.go", "\tif old == nil || !old.Retired() || old.Next != pending.ID || old.By != pending.Version || old.By == 0 {\n\t\treturn nil, ErrNotFound\n\t}\n", "\t_ = old\n"},
 	}},
-	{"activate without looking whether it is still there", []edit{
-		{"write.go", "\tcase rec == nil, !s.live(rec, s.now()),", "\tcase rec == nil:\n\t\treturn &active, nil\n\tcase !s.live(rec, s.now()),"},
-	}},
 	{"renewal of a plain id without a tombstone", []edit{
 		{"write.go", "\tout, err := server.update(ctx, b.target.Match(sv.store.now()), &tombstone, record.Retire)\n", "\t_ = tombstone\n\tn, err := server.delete(ctx, b.target.ID, []byte{})\n\tout := missed\n\tif n > 0 {\n\t\tout = written\n\t}\n"},
 	}},
