@@ -864,7 +864,8 @@ func TestR21AnIDOf17MBIsNotFoundAndNotQuoted(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			onEach(t, func(t *testing.T, p *place) {
-				store, seen := p.observed(cfg)
+				own := *cfg
+				store, seen := p.observed(&own)
 				start(t, store, map[any]any{"n": 1})
 				seen.take()
 				mongotest.NewYardstick(t).Within(t, "all of them", scant, func() {
