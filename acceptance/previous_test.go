@@ -180,9 +180,12 @@ func withMux(store sessions.Store, p *page) http.Handler {
 
 func onMux(store *mongostore.Store, p *page) http.Handler { return withMux(store, p) }
 
+// quietGin is called by tests in parallel, and gin keeps its mode without a lock.
+var quietGin = sync.OnceFunc(func() { gin.SetMode(gin.ReleaseMode) })
+
 // withGin is the same application of gin.
 func withGin(store ginsessions.Store, p *page) http.Handler {
-	gin.SetMode(gin.ReleaseMode)
+	quietGin()
 	engine := gin.New()
 	engine.Use(ginsessions.Sessions(sessionName, store))
 	handle := func(path string, change func(ginsessions.Session, *gin.Context)) {
