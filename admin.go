@@ -21,7 +21,7 @@ type Record struct {
 	UserID    string            // what Config.UserID said at the last Save
 	Labels    map[string]string // what Config.Labels said at creation or the last Regenerate
 	CreatedAt time.Time         // or when Regenerate was last saved
-	UpdatedAt time.Time         // the last Save or Update, a moved deadline included; Store.Touch leaves it
+	UpdatedAt time.Time         // the last Save, a moved deadline included; Store.Touch and Store.Update leave it
 	ExpiresAt time.Time         // as stored; a Config.MaxLifetime that is younger than the record may end it before
 	Size      int               // of the stored values, in bytes
 
@@ -254,14 +254,14 @@ func (s *Store) edited(ctx context.Context, old *record.Record, change func(map[
 		return nil, err
 	}
 	rec := *old
-	rec.User, rec.UpdatedAt = s.userOf(session, old.User), s.now()
+	rec.User = s.userOf(session, old.User)
 	return &rec, s.rewrite(ctx, &rec, plain)
 }
 
 // rewrite gives a record, whose other fields must be final, another payload and a version of its own.
 func (s *Store) rewrite(ctx context.Context, rec *record.Record, plain bson.RawValue) (err error) {
 	if rec.CreatedAt.IsZero() { // Express made it
-		rec.CreatedAt = rec.UpdatedAt
+		rec.CreatedAt = s.now()
 	}
 	rec.Versions, rec.Version = rec.Versions.Then(rec.Version), record.NewVersion()
 	rec.Session, err = s.payloads.seal(ctx, rec, plain)

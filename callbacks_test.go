@@ -3,8 +3,10 @@ package mongostore_test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gorilla/sessions"
 	"github.com/mongostore/mongostore"
@@ -72,10 +74,10 @@ var callbacks = []string{"Labels", "UserID", "Observe", "Codec.Encode", "Codec.D
 var again = map[string]int32{"Labels": 1, "UserID": 1, "Codec.Encode": 1, "Sealer.Seal": 1}
 
 // newReentrant returns a store that calls back from one of its callbacks.
-func newReentrant(p *place, from string) *reentrant {
+func newReentrant(p *place, from string, timeout time.Duration) *reentrant {
 	r := &reentrant{from: from}
 	cfg := &mongostore.Config{
-		Timeout: ample,
+		Timeout: timeout,
 		Labels: func(*http.Request, *sessions.Session) map[string]string {
 			r.callback("Labels")
 			return map[string]string{"device": "x"}
@@ -91,7 +93,7 @@ func newReentrant(p *place, from string) *reentrant {
 
 // eachCallback runs a test for every callback. Each begins a turn with a session of a visitor, whose Save another
 // request was before.
-func eachCallback(t *testing.T, test func(t *testing.T, p *place, r *reentrant, v *visit)) {
+func eachCallback(t *testing.T, timeout time.Duration, test func(t *testing.T, p *place, r *reentrant, v *visit)) {
 	t.Helper()
 	for _, from := range callbacks {
 		for _, conflict := range []bool{false, true} {
@@ -101,7 +103,7 @@ func eachCallback(t *testing.T, test func(t *testing.T, p *place, r *reentrant, 
 			t.Run(from+map[bool]string{true: " in a conflict"}[conflict], func(t *testing.T) {
 				t.Parallel()
 				onEach(t, func(t *testing.T, p *place) {
-					r := newReentrant(p, from)
+					r := newReentrant(p, from, timeout)
 					b := start(t, r.store, map[any]any{"n": 0})
 					v := b.load(t, r.store)
 					if conflict {
@@ -130,7 +132,7 @@ func atOnce(t *testing.T, what string, do func()) {
 
 func TestR15CallbacksMayAskForTheSessionInHand(t *testing.T) { // P14
 	t.Parallel()
-	eachCallback(t, func(t *testing.T, _ *place, r *reentrant, v *visit) {
+	eachCallback(t, ample, func(t *testing.T, _ *place, r *reentrant, v *visit) {
 		r.during(func() {
 			if rec, ok := r.store.Record(v.Session); !ok || rec.ID == "" {
 				t.Errorf("Record: %+v, %v", rec, ok)
@@ -146,7 +148,7 @@ func TestR15CallbacksMayAskForTheSessionInHand(t *testing.T) { // P14
 
 func TestR15CallbacksMayRegenerateTheSessionInHand(t *testing.T) { // P14
 	t.Parallel()
-	eachCallback(t, func(t *testing.T, p *place, r *reentrant, v *visit) {
+	eachCallback(t, ample, func(t *testing.T, p *place, r *reentrant, v *visit) {
 		r.during(func() { r.store.Regenerate(v.Session) })
 		atOnce(t, "Save", func() { v.saved(t) })
 		first := v.wantCookie(t).Value
@@ -164,7 +166,7 @@ func TestR15CallbacksMayRegenerateTheSessionInHand(t *testing.T) { // P14
 
 func TestR15CallbacksMayUseOtherSessions(t *testing.T) { // P14
 	t.Parallel()
-	eachCallback(t, func(t *testing.T, p *place, r *reentrant, v *visit) {
+	eachCallback(t, ample, func(t *testing.T, p *place, r *reentrant, v *visit) {
 		other, leaving := start(t, r.store, map[any]any{"n": 1}), start(t, r.store, map[any]any{"n": 2})
 		id := other.load(t, r.store).ID
 		r.during(func() {
@@ -191,7 +193,7 @@ func TestR15CallbacksMayUseOtherSessions(t *testing.T) { // P14
 
 func TestR15CallbacksMayChangeTheSameSessionFromOutside(t *testing.T) { // P14
 	t.Parallel()
-	eachCallback(t, func(t *testing.T, _ *place, r *reentrant, v *visit) {
+	eachCallback(t, ample, func(t *testing.T, _ *place, r *reentrant, v *visit) {
 		id := v.ID
 		r.during(func() {
 			wantErr(t, r.store.Touch(t.Context(), id), nil)
@@ -209,7 +211,7 @@ func TestR15CallbacksMayChangeTheSameSessionFromOutside(t *testing.T) { // P14
 // for must not wait for that Save.
 func TestR15CallbacksMaySaveAnotherObjectOfTheSameSession(t *testing.T) { // P14
 	t.Parallel()
-	eachCallback(t, func(t *testing.T, _ *place, r *reentrant, v *visit) {
+	eachCallback(t, ample, func(t *testing.T, _ *place, r *reentrant, v *visit) {
 		fresh := func() {
 			again := v.browser.load(t, r.store)
 			again.Values["again"] = 1
@@ -219,5 +221,42 @@ func TestR15CallbacksMaySaveAnotherObjectOfTheSameSession(t *testing.T) { // P14
 		}
 		r.during(fresh)
 		atOnce(t, "Save", func() { v.saved(t) })
+	})
+}
+
+// The other object has a conflict of its own, in which it waits for the lock that the first Save holds. It goes on without.
+func TestR15CallbacksMaySaveAStaleObjectOfTheSameSession(t *testing.T) { // P14
+	t.Parallel()
+	eachCallback(t, 4*time.Second, func(t *testing.T, _ *place, r *reentrant, v *visit) {
+		stale, other := v.browser.load(t, r.store), v.browser.load(t, r.store)
+		other.Values["other"] = 1
+		other.saved(t)
+		r.during(func() {
+			stale.Values["stale"] = 1
+			if err := stale.save(); err != nil && r.from != "Observe" { // after the Save the old cookie is dead
+				t.Errorf("Save of another object: %v", err)
+			}
+		})
+		v.saved(t)
+		v.arrive()
+		if got := v.browser.values(t, r.store); got["user"] != "ada" || got["stale"] != 1 && r.from != "Observe" {
+			t.Errorf("the session holds %v", got)
+		}
+	})
+}
+
+func TestR15ACallbackThatSavesTheSessionInHandIsRefused(t *testing.T) { // P14
+	t.Parallel()
+	eachCallback(t, 4*time.Second, func(t *testing.T, _ *place, r *reentrant, v *visit) {
+		r.during(func() {
+			if err := v.Save(v.r, httptest.NewRecorder()); r.from != "Observe" {
+				wantErr(t, err, mongostore.ErrUnavailable)
+			}
+		})
+		v.saved(t)
+		v.arrive()
+		if got := v.browser.values(t, r.store); got["user"] != "ada" {
+			t.Errorf("the session holds %v", got)
+		}
 	})
 }

@@ -628,15 +628,22 @@ func (r *schedule) recordsAreReachable() string {
 			return "a live record that no cookie leads to: " + r.nameOf(rec.id)
 		}
 	}
+	records = slices.DeleteFunc(records, func(rec stored) bool { return r.gaveUp(rec.id) })
 	if len(records) > 1 && r.single() && !slices.ContainsFunc(records, func(s stored) bool { return r.unknownMaker(s.id) }) {
 		return fmt.Sprintf("one session has %d live records", len(records))
 	}
 	return ""
 }
 
-// gaveUp reports whether a record is an insert that arrived after its request had logged out.
+// gaveUp reports whether a record is an insert that arrived after its request had logged out, or had inserted another one:
+// nobody holds its secret, and it goes at its deadline.
 func (r *schedule) gaveUp(id string) bool {
-	return r.any(func(e event) bool { return e.late && e.creates == id && e.actor.visit.gives })
+	return r.any(func(e event) bool {
+		again := func(o event) bool {
+			return o.creates != "" && o.actor == e.actor && (o.at < e.at || o.creates != id) // of a plain id, there are two
+		}
+		return e.late && e.creates == id && (e.actor.visit.gives || r.any(again))
+	})
 }
 
 // unknownMaker reports whether a request whose outcome is unknown made a record, or renewed it.

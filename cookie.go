@@ -146,6 +146,25 @@ func sameAttributes(a, b sessions.Options) bool {
 	return a == b
 }
 
+// mergeAttributes returns their attributes of a cookie with what this request has changed of base, and whether both have
+// changed the same one. MaxAge is ours.
+func mergeAttributes(base, ours, theirs sessions.Options) (merged sessions.Options, both bool) {
+	return sessions.Options{
+		Path: mergeOne(base.Path, ours.Path, theirs.Path, &both), Domain: mergeOne(base.Domain, ours.Domain, theirs.Domain, &both),
+		Secure: mergeOne(base.Secure, ours.Secure, theirs.Secure, &both), HttpOnly: mergeOne(base.HttpOnly, ours.HttpOnly, theirs.HttpOnly, &both),
+		Partitioned: mergeOne(base.Partitioned, ours.Partitioned, theirs.Partitioned, &both),
+		SameSite:    mergeOne(base.SameSite, ours.SameSite, theirs.SameSite, &both), MaxAge: ours.MaxAge,
+	}, both
+}
+
+func mergeOne[T comparable](base, ours, theirs T, both *bool) T {
+	if ours == base {
+		return theirs
+	}
+	*both = *both || theirs != base
+	return ours
+}
+
 // attributes are those of a session's cookie, but MaxAge, that differ from the store's, as a record keeps them.
 type attributes struct {
 	Path        *string `bson:"path,omitempty"`

@@ -155,7 +155,7 @@ func TestR13LostAnswersAreRecognisedInEveryKind(t *testing.T) {
 			b := new(browser)
 			v := b.load(t, store)
 			v.Values["n"] = "0"
-			proxy.DropReplies("insert", 2)
+			proxy.LoseInsert()
 			wantErr(t, v.save(), mongostore.ErrUnavailable)
 			v.saved(t)
 			v.arrive()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -86,6 +87,22 @@ func TestR16AWebsocketsTouchDoesNotStarveTheCookie(t *testing.T) { // P2
 		cfg.TTL, cfg.TouchAfter = time.Hour, 10*time.Minute
 		store := p.store(cfg)
 		clicks(t, p, store, func(id string) { wantErr(t, store.Touch(t.Context(), id), nil) })
+	})
+}
+
+func TestR16TouchAndUpdateInTurnDoNotStarveTheCookie(t *testing.T) { // P2
+	t.Parallel()
+	eachKind(t, func(t *testing.T, p *place, cfg *mongostore.Config) {
+		cfg.TTL, cfg.TouchAfter = time.Hour, 10*time.Minute
+		store, n := p.store(cfg), 0
+		clicks(t, p, store, func(id string) {
+			n++
+			wantErr(t, store.Touch(t.Context(), id), nil)
+			wantErr(t, store.Update(t.Context(), id, func(values map[any]any) error {
+				values["n"] = fmt.Sprint(n)
+				return nil
+			}), nil)
+		})
 	})
 }
 

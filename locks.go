@@ -22,14 +22,15 @@ type lock struct {
 	locks *locks
 	id    string
 	held  chan struct{}
-	users int            // who hold it or wait for it; guarded by locks.mu
-	last  *record.Record // what a holder wrote, for those who wait; the holder's to set, and nobody's to write to
+	users int           // who hold it or wait for it; guarded by locks.mu
+	last  record.Record // what a holder wrote, for those who wait; the holder's to read and set
 }
 
 func newLocks() *locks { return &locks{taken: make(map[string]*lock)} }
 
-// take waits for the lock of a session. The error is ErrUnavailable: ctx has ended.
-func (l *locks) take(ctx context.Context, id string) (*lock, error) {
+// take waits for the lock of a session, but not longer than wait: who holds it may be waiting for this one, in a callback.
+// Then the lock is nil, and one goes on without. The error is ErrUnavailable: ctx has ended.
+func (l *locks) take(ctx context.Context, id string, wait time.Duration) (*lock, error) {
 	l.mu.Lock()
 	k, ok := l.taken[id]
 	if !ok {
@@ -41,6 +42,9 @@ func (l *locks) take(ctx context.Context, id string) (*lock, error) {
 	select {
 	case k.held <- struct{}{}:
 		return k, nil
+	case <-time.After(wait):
+		k.leave()
+		return nil, nil
 	case <-ctx.Done():
 		k.leave()
 		return nil, fmt.Errorf("mongostore: %w: %w", ErrUnavailable, ctx.Err())

@@ -75,20 +75,20 @@ func saveAfter(t *testing.T, cfg *Config, value string) (map[any]any, error) {
 	q.set("a", "1")
 	r1, first := q.load()
 	id := first.ID
-	stranger, _ := store.locks.take(t.Context(), id) // that another Save holds
+	stranger, _ := store.locks.take(t.Context(), id, time.Minute) // that another Save holds
 	q.set("x", "1")                                  // so that the first one has to merge
 	first.Values["first"] = "1"
 	firstDone, failing := make(chan error), make(chan *lock)
 	go func() { firstDone <- q.save(r1, first) }()
 	q.wait(stranger, 2)
-	go func() { s, _ := store.locks.take(t.Context(), id); failing <- s }() // of a Save that will fail
+	go func() { s, _ := store.locks.take(t.Context(), id, time.Minute); failing <- s }() // of a Save that will fail
 	q.wait(stranger, 3)
 	stranger.release()
 	if err := <-firstDone; err != nil {
 		t.Fatal(err)
 	}
 	held := <-failing
-	if held.last == nil || held.last.ID != id {
+	if held.last.ID != id {
 		t.Fatal("nothing is left for those who wait")
 	}
 	q.set("a", "2") // needs no lock
@@ -106,10 +106,10 @@ func saveAfter(t *testing.T, cfg *Config, value string) (map[any]any, error) {
 
 func TestR09WhatIsLeftForThoseWhoWaitMayBeOlderThanWhatTheyLoaded(t *testing.T) {
 	t.Parallel()
-	if values, err := saveAfter(t, nil, "1"); err != nil || values["a"] != "1" || values["b"] != "9" {
+	if values, err := saveAfter(t, &Config{Timeout: time.Minute}, "1"); err != nil || values["a"] != "1" || values["b"] != "9" {
 		t.Errorf("stored: %v, %v; want the change back to 1", values, err)
 	}
-	if values, err := saveAfter(t, &Config{OnConflict: OnConflictFail}, "3"); err != nil || values["a"] != "3" {
+	if values, err := saveAfter(t, &Config{Timeout: time.Minute, OnConflict: OnConflictFail}, "3"); err != nil || values["a"] != "3" {
 		t.Errorf("stored: %v, %v; want no conflict", values, err)
 	}
 }

@@ -252,7 +252,7 @@ func TestR13AWriteThatWasFoundToHaveLandedIsAnEvent(t *testing.T) {
 	b := new(browser)
 	v := b.load(t, store)
 	v.Values["user"] = "ada"
-	proxy.DropReplies("insert", 2)
+	proxy.LoseInsert()
 	_ = v.save()
 	seen.wantEvents(t, "lost", "create unavailable ada")
 	v.saved(t)

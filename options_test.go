@@ -287,6 +287,38 @@ func TestR09OnConflictFailTakesMaxAgeAndAttributesOfTwoRequests(t *testing.T) {
 	})
 }
 
+func TestR09AttributesThatTwoRequestsSetMergeOneByOne(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []mongostore.OnConflict{mongostore.OnConflictMerge, mongostore.OnConflictOverwrite, mongostore.OnConflictFail} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			eachKind(t, func(t *testing.T, p *place, cfg *mongostore.Config) {
+				cfg.OnConflict = mode
+				store := p.store(cfg)
+				b := start(t, store, map[any]any{"n": "0"})
+				path, strict, shared := b.load(t, store), b.load(t, store), b.load(t, store)
+				want := *path.Options
+				path.Options.Path = "/tenant1"
+				strict.Options.SameSite = http.SameSiteStrictMode
+				shared.Options.Domain, shared.Options.Partitioned = "example.com", true
+				want.Path, want.SameSite, want.Domain, want.Partitioned = "/tenant1", http.SameSiteStrictMode, "example.com", true
+				path.saved(t)
+				strict.saved(t)
+				shared.saved(t)
+				if got := optionsOf(shared.wantCookie(t)); got != want {
+					t.Errorf("the last cookie has %+v, want %+v", got, want)
+				}
+				if *shared.Options != want {
+					t.Errorf("the last session has %+v, want %+v", *shared.Options, want)
+				}
+				if got := *b.load(t, store).Options; got != want {
+					t.Errorf("a load gives %+v, want %+v", got, want)
+				}
+			})
+		})
+	}
+}
+
 func TestR13AttributesOfALostWriteAreNoConflict(t *testing.T) { // P3, P16
 	t.Parallel()
 	l := onLossy(t)
@@ -402,5 +434,23 @@ func TestR05ATouchBesideASaveThatShortensTheLifeLeavesItShort(t *testing.T) { //
 				t.Errorf("%s: the record lives %v, want the 10 minutes that were acknowledged", what, got)
 			}
 		}
+	})
+}
+
+// A Save that only moves the deadline leaves the version, so an Update that began before it is no conflict.
+func TestR05AnUpdateBesideASaveThatMovesTheDeadlineBackLeavesIt(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, p *place) {
+		var meddle func()
+		long, short := p.store(&mongostore.Config{TTL: 20 * time.Hour}), p.store(&mongostore.Config{TTL: time.Hour})
+		store := p.store(&mongostore.Config{PayloadCodec: shortened{meddle: &meddle}})
+		b := start(t, long, map[any]any{"n": 0})
+		v := b.load(t, short)
+		meddle = func() { v.saved(t) }
+		wantErr(t, store.Update(t.Context(), v.ID, func(values map[any]any) error { values["n"] = 1; return nil }), nil)
+		if got := p.expires(v.ID).Sub(p.clock.Now()); meddle != nil || got != time.Hour {
+			t.Errorf("the record lives %v, want the hour that was acknowledged", got)
+		}
+		b.wantValues(t, short, map[any]any{"n": 1})
 	})
 }

@@ -190,6 +190,24 @@ func TestR01AHalfwayRenewalLetsNobodyIn(t *testing.T) {
 	})
 }
 
+func TestR18ATombstoneThatExpressTouchedIsNotCounted(t *testing.T) {
+	t.Parallel()
+	_, store, _ := halfway(t, func(p *place) []bson.D {
+		return []bson.D{tombstone(p, "a", field("next", "b"), field("by", int64(7)), field("expires", p.clock.Now().Add(time.Hour)))}
+	})
+	n, err := store.Count(t.Context())
+	wantErr(t, err, nil)
+	if n != 1 {
+		t.Errorf("%d sessions are counted, want the bystander's alone", n)
+	}
+	for rec, err := range store.All(t.Context()) {
+		wantErr(t, err, nil)
+		if rec.ID != bystander {
+			t.Errorf("%s is listed", rec.ID)
+		}
+	}
+}
+
 func TestR02AHalfwayRenewalIsNeverAdopted(t *testing.T) {
 	t.Parallel()
 	eachHalfway(t, func(t *testing.T, _ *place, store *mongostore.Store, _ *mongotest.Commands) {

@@ -30,7 +30,7 @@ func (sv *saver) resolveUnknownWrites(ctx context.Context, b basis) (basis, erro
 	seen, own := sv.see(rec)
 	verdict := plan.Judge(b.source, seen)
 	switch {
-	case verdict == plan.Free, verdict == plan.Current: // it has not arrived, or not yet
+	case verdict == plan.Current: // it has not arrived, or not yet
 		return b, nil
 	case verdict == plan.Mine && !rec.Retired(): // what confirms a tombstone is the activation of its successor
 		// That a read found it does not mean that a majority has it: so write it once more. If that misses, the record has
@@ -82,17 +82,20 @@ func (sv *saver) lockOrBackOff(ctx context.Context, id string) (err error) {
 	if sv.lock != nil {
 		return backOff(ctx, sv.conflicts)
 	}
-	sv.lock, err = sv.store.locks.take(ctx, id)
+	sv.lock, err = sv.store.locks.take(ctx, id, sv.store.cfg.Timeout/2)
 	return err
 }
 
 // cached returns the record as the Save before this one has left it with the lock, nil if it is no better than what
 // this Save knows. If it has changed since, that shows at the next write.
 func (sv *saver) cached(b basis, id string) *record.Record {
+	if sv.lock == nil {
+		return nil
+	}
 	rec := sv.lock.last
-	if sv.conflicts == 1 && len(sv.state.unknown) == 0 && b.target != nil && rec != nil && rec.ID == id && sv.store.cfg.OnConflict != OnConflictFail &&
-		rec.Version != b.target.Version && sv.store.live(rec, sv.store.now()) && sv.state.cookie.Matches(rec.ID, rec.Token) {
-		return rec
+	if sv.conflicts == 1 && len(sv.state.unknown) == 0 && b.target != nil && rec.ID == id && sv.store.cfg.OnConflict != OnConflictFail &&
+		rec.Version != b.target.Version && sv.store.live(&rec, sv.store.now()) && sv.state.cookie.Matches(rec.ID, rec.Token) {
+		return &rec
 	}
 	return nil
 }
@@ -126,7 +129,10 @@ func (sv *saver) see(rec *record.Record) (plan.Seen, *attempt) {
 func (sv *saver) goOn(ctx context.Context, b basis, verdict plan.Verdict, own *attempt, rec *record.Record) (basis, error) {
 	switch verdict {
 	case plan.Free:
-		if sv.conflicts > 1 {
+		switch {
+		case len(sv.state.unknown) > 0:
+			sv.state.lost()
+		case sv.conflicts > 1:
 			return b, errForeignUniqueIndex
 		}
 		return b, nil
@@ -233,21 +239,18 @@ func (sv *saver) merge(ctx context.Context, b basis, rec *record.Record, source 
 		return b, err
 	case mode == OnConflictFail && len(conflicts) > 0:
 		return b, fmt.Errorf("mongostore: save: %w: both changed %s", ErrConflict, keyName(conflicts[0]))
-	case mode == OnConflictFail && sv.bothChangedOptions(was, rec):
+	case mode == OnConflictFail && sv.bothChangedOptions(b, was):
 		return b, fmt.Errorf("mongostore: save: %w: both changed the cookie's options", ErrConflict)
 	}
 	b.values = merged
 	return b, nil
 }
 
-// bothChangedOptions reports whether this request and another one set MaxAge, or the attributes of the cookie.
-func (sv *saver) bothChangedOptions(was *snapshot, rec *record.Record) bool {
-	if was == nil {
-		return false
-	}
-	maxAge := sv.options.MaxAge != sv.state.handed.MaxAge && !sameMaxAge(was.MaxAge, rec.MaxAge)
-	attributes := !sameAttributes(sv.options, sv.state.handed) && string(was.Cookie) != string(rec.Cookie)
-	return maxAge || attributes
+// bothChangedOptions reports whether this request and another one set MaxAge, or the same attribute of the cookie.
+func (sv *saver) bothChangedOptions(b basis, was *snapshot) bool {
+	_, both := mergeAttributes(sv.state.handed, sv.options, sv.attributesOn(b))
+	maxAge := sv.options.MaxAge != sv.state.handed.MaxAge
+	return both || maxAge && was != nil && !sameMaxAge(was.MaxAge, b.target.MaxAge)
 }
 
 // encode returns the session's values as they are, encoded once in a Save.

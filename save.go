@@ -224,17 +224,25 @@ func (sv *saver) outline(b basis) *draft {
 	} else if d.MaxAge != nil {
 		d.options.MaxAge = *d.MaxAge
 	}
-	switch {
-	case !sameAttributes(sv.options, st.handed) && !sv.store.payloads.keepOptions():
-		d.Cookie = sv.store.attributesOf(sv.options)
-	case st.base != nil && b.target != nil && string(b.target.Cookie) != string(st.base.Cookie): // another request's
-		maxAge := d.options.MaxAge
-		d.options = sv.store.defaultOptions()
-		_ = setAttributes(&d.options, b.target.Cookie) // what cannot be read is the store's
-		d.options.MaxAge = maxAge
+	maxAge := d.options.MaxAge
+	d.options, _ = mergeAttributes(st.handed, sv.options, sv.attributesOn(b))
+	d.options.MaxAge = maxAge
+	if !sameAttributes(sv.options, st.handed) && !sv.store.payloads.keepOptions() {
+		d.Cookie = sv.store.attributesOf(d.options)
 	}
 	d.Expires, d.UpdatedAt = sv.store.lifetimes.deadline(now, d.CreatedAt, d.options.MaxAge), now
 	return d
+}
+
+// attributesOn returns the attributes of the cookie on a basis: those that New handed out, unless others are stored.
+func (sv *saver) attributesOn(b basis) sessions.Options {
+	base := sv.state.base
+	if base == nil || b.target == nil || string(b.target.Cookie) == string(base.Cookie) {
+		return sv.state.handed
+	}
+	options := sv.store.defaultOptions()
+	_ = setAttributes(&options, b.target.Cookie) // what cannot be read is the store's
+	return options
 }
 
 // copied returns the session as it is to be stored, for the functions of the configuration.
@@ -318,8 +326,7 @@ func (sv *saver) commit(b basis, d *draft) {
 		sv.applyMerged(b.values)
 	}
 	if sv.lock != nil {
-		last := d.Record
-		sv.lock.last = &last
+		sv.lock.last = d.Record
 	}
 	session.ID = d.cred.Handle
 	if session.Options != nil && *session.Options != d.options {

@@ -20,7 +20,7 @@ const (
 	missed  outcome = iota // nothing was written: no record matched, or the id is taken
 	written                // perhaps with an error: the write concern was not met
 	refused                // nothing was written, and the error says why
-	unknown                // it may have been written. Without an error: it was sent twice, and the second one missed
+	unknown                // it may have been written. Without an error: look
 )
 
 // tooLong tells ids that are not looked up. No record has one so long, and a server's error would quote it.
@@ -41,11 +41,13 @@ func (s server) find(ctx context.Context, id string) (*record.Record, error) {
 	return rec, unavailable(err)
 }
 
+// insert is sent once: a second one, arriving late, would bring back a session that has ended since.
 func (s server) insert(ctx context.Context, rec *record.Record) (outcome, error) {
 	if tooLong(rec.ID) {
 		return refused, fmt.Errorf("mongostore: an id of %d bytes is too long", len(rec.ID))
 	}
-	return write(fromServer, func() (bool, error) { return s.backend.Insert(ctx, rec) })
+	done, err := s.backend.Insert(ctx, rec)
+	return outcomeOf(done, err, fromServer)
 }
 
 func (s server) update(ctx context.Context, m record.Match, rec *record.Record, c record.Change) (outcome, error) {
@@ -68,18 +70,25 @@ func (s server) delete(ctx context.Context, id string, token []byte) (deleted in
 // write sends a write, and again if the connection broke, as drivers do on replica sets only. Its version shows a double.
 func write(wrap func(error) error, send func() (bool, error)) (outcome, error) {
 	done, err := send()
-	broken := !done && connectionBroke(err)
-	if broken {
-		done, err = send()
+	if done || !connectionBroke(err) {
+		return outcomeOf(done, err, wrap)
 	}
+	done, err = send()
+	out, err := outcomeOf(done, err, wrap)
+	if !done {
+		out = unknown // the first one may have been done
+	}
+	return out, err
+}
+
+// outcomeOf says what became of a write.
+func outcomeOf(done bool, err error, wrap func(error) error) (outcome, error) {
 	switch {
 	case done:
 		return written, wrap(err)
-	case wasDone(err) && broken:
-		return unknown, nil
 	case wasDone(err): // a write that missed has nothing to be replicated
 		return missed, nil
-	case !broken && rejected(err):
+	case rejected(err):
 		return refused, wrap(err)
 	}
 	return unknown, wrap(err)

@@ -64,8 +64,14 @@ type sessionState struct {
 	unknown     []attempt         // the writes of earlier Saves whose outcome is unknown
 }
 
-// lock waits until no other Save works on the session, or ctx ends: a callback that saves the session waits for itself.
-func (st *state) lock(ctx context.Context) error {
+// lock waits until no other Save works on the session, but not longer than wait: a callback that saves the session in
+// hand waits for itself.
+func (st *state) lock(ctx context.Context, wait time.Duration) error {
+	if st.mu.TryLock() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
 	for !st.mu.TryLock() {
 		if err := sleep(ctx, time.Millisecond); err != nil {
 			return fmt.Errorf("mongostore: save: %w: another Save of the same session object is under way: %w", ErrUnavailable, err)
@@ -124,7 +130,22 @@ func (st *state) attempted(a attempt) {
 	if len(st.unknown) > 0 && st.unknown[0].ID != a.ID {
 		st.unknown = nil
 	}
-	st.unknown = append(st.unknown, a)
+	st.unknown = append(st.unknown[max(0, len(st.unknown)-maxUnknown+1):], a)
+}
+
+// maxUnknown bounds what a session object keeps, while the server answers no write: a record remembers fewer versions.
+const maxUnknown = 16
+
+// lost: an insert that got no answer is not stored. It may arrive yet, when the session has ended. So the next one takes
+// another secret, or another plain id, and nobody ever holds those of the first. An import shares its own with others.
+func (st *state) lost() {
+	switch {
+	case st.imported != nil:
+	case st.next.Secret != "":
+		st.next.Secret = token.NewSecret()
+	default:
+		st.next = token.Credentials{}
+	}
 }
 
 // startsOver: the session goes on as a new one under credentials of its own.

@@ -11,7 +11,8 @@ import (
 	"github.com/mongostore/mongostore/internal/token"
 )
 
-// write sends a draft and commits what was written. Neither written nor an error: another request was there first.
+// write sends a draft and commits what was written. Neither written nor an error: another request was there first, or
+// the answer was lost.
 func (sv *saver) write(ctx context.Context, b basis, d *draft) (outcome, error) {
 	sv.event = eventOf(opOf(b, d), &d.Record)
 	if err := sv.prepareCookie(b, d); err != nil {
@@ -31,6 +32,9 @@ func (sv *saver) write(ctx context.Context, b basis, d *draft) (outcome, error) 
 			},
 			snapshot: d.snapshot, own: sv.encoded, options: sv.options, op: opOf(b, d),
 		})
+	}
+	if out == unknown && b.target == nil && sv.conflicts == 0 && connectionBroke(err) {
+		err = nil // it was sent once
 	}
 	return out, err
 }
@@ -60,21 +64,21 @@ const forgetAfter = 5 * time.Minute
 // renewPlain gives a session with a plain id another one, that is, another record. (1) The successor is inserted pending,
 // which nobody sees. (2) The old record becomes a tombstone that names it. This commits the renewal: a later logout ends
 // the successor too. (3) The successor is activated. If the session has changed or ended, (2) misses.
-func (sv *saver) renewPlain(ctx context.Context, b basis, d *draft) (outcome, error) {
+func (sv *saver) renewPlain(ctx context.Context, b basis, d *draft) (out outcome, err error) {
 	st, server, now := sv.state, sv.store.server, sv.store.now()
 	st.next = token.Credentials{} // nobody can hold this id: another attempt takes another
 	pending := d.Record
 	pending.Expires, pending.Replaces, pending.Forget = time.Time{}, b.target.ID, now.Add(sv.store.cfg.Timeout+forgetAfter)
-	// Sent once: if it arrived a second time, and late, a load would take it for the successor that has ended since.
-	inserted, concern := server.backend.Insert(ctx, &pending)
-	switch concern = fromServer(concern); {
-	case !inserted && concern == nil:
-		return missed, nil
-	case !inserted: // perhaps it was, but it is never live, and goes by itself
+	var concern error
+	out, concern = server.insert(ctx, &pending)
+	switch {
+	case out == unknown: // perhaps it is stored, but it is never live, and goes by itself
 		return refused, concern
+	case out != written:
+		return out, concern
 	}
 	tombstone := record.Record{UpdatedAt: now, Next: d.ID, By: d.Version, Forget: pending.Forget}
-	out, err := server.update(ctx, b.target.Match(sv.store.now()), &tombstone, record.Retire)
+	out, err = server.update(ctx, b.target.Match(sv.store.now()), &tombstone, record.Retire)
 	switch out {
 	case missed, refused:
 		_, _ = server.delete(ctx, d.ID, []byte{})

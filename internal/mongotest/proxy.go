@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
@@ -24,8 +25,8 @@ type Proxy struct {
 	mu       sync.Mutex
 	listener net.Listener // nil while it is cut
 	links    map[*link]struct{}
-	drop     string // the command whose replies are dropped
-	times    int    // how many more of them
+	drops    map[string]int // how many more replies are dropped, by command
+	refusals map[string]int // how many more are answered by an error
 	dropped  int
 	delay    time.Duration
 	held     func(from string) bool // whose traffic does not pass; see link.from
@@ -76,7 +77,16 @@ func (p *Proxy) URI() string { return p.uri }
 func (p *Proxy) DropReplies(command string, times int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.drop, p.times = command, times
+	p.drops = map[string]int{command: times}
+}
+
+// LoseInsert drops the reply to the next insert, and refuses the two finds by
+// which a Save looks for what it has inserted.
+func (p *Proxy) LoseInsert() {
+	p.DropReplies("insert", 1)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refusals = map[string]int{"find": 2}
 }
 
 // Dropped returns how many replies were dropped.
@@ -147,7 +157,7 @@ func (p *Proxy) accept(listener net.Listener) {
 			_ = client.Close()
 			continue
 		}
-		l := &link{proxy: p, client: client, server: server, closed: make(chan struct{}), pending: map[uint32]bool{}}
+		l := &link{proxy: p, client: client, server: server, closed: make(chan struct{}), pending: map[uint32]fate{}}
 		l.close = sync.OnceFunc(func() {
 			close(l.closed)
 			_ = client.Close()
@@ -196,20 +206,20 @@ type link struct {
 	once           sync.Once
 	mu             sync.Mutex
 	from           string          // the port on which the member of a replica set listens that opened it; "": no member did
-	pending        map[uint32]bool // requests whose replies are dropped
+	pending        map[uint32]fate // requests whose replies do not arrive as they are
 }
 
 var errDropped = errors.New("closed")
 
 func (l *link) request(m message) error {
-	refused := false
-	l.once.Do(func() { refused = !l.identify(m) })
-	if refused {
+	allowed := true
+	l.once.Do(func() { allowed = l.identify(m) })
+	if !allowed {
 		return errDropped
 	}
-	if l.proxy.wantsDrop(m.command()) {
+	if f := l.proxy.fateOf(m.command()); f != passed {
 		l.mu.Lock()
-		l.pending[m.id()] = true
+		l.pending[m.id()] = f
 		l.mu.Unlock()
 	}
 	if !l.wait(0) {
@@ -235,10 +245,13 @@ func (l *link) reply(m message) error {
 	delay := l.proxy.delay
 	l.proxy.mu.Unlock()
 	l.mu.Lock()
-	dropped := l.pending[m.responseTo()]
+	f := l.pending[m.responseTo()]
 	l.mu.Unlock()
-	if dropped || !l.wait(delay) {
+	if f == dropped || !l.wait(delay) {
 		return errDropped
+	}
+	if f == refused {
+		m = m.refused()
 	}
 	_, err := l.client.Write(m)
 	return err
@@ -271,15 +284,29 @@ func (l *link) wait(d time.Duration) bool {
 	}
 }
 
-func (p *Proxy) wantsDrop(command string) bool {
+// fate is what becomes of a reply.
+type fate int
+
+const (
+	passed fate = iota
+	dropped
+	refused
+)
+
+// fateOf returns the fate of the reply to a command that has just come.
+func (p *Proxy) fateOf(command string) fate {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if command == "" || command != p.drop || p.times == 0 {
-		return false
+	switch {
+	case p.drops[command] > 0:
+		p.drops[command]--
+		p.dropped++
+		return dropped
+	case p.refusals[command] > 0:
+		p.refusals[command]--
+		return refused
 	}
-	p.times--
-	p.dropped++
-	return true
+	return passed
 }
 
 // message is one of MongoDB's wire protocol, header and all.
@@ -302,6 +329,19 @@ func readMessage(r io.Reader) (message, error) {
 
 func (m message) id() uint32         { return binary.LittleEndian.Uint32(m[4:]) }
 func (m message) responseTo() uint32 { return binary.LittleEndian.Uint32(m[8:]) }
+
+// refused returns the reply that refuses what m replies to: the client may not
+// do it, so no driver tries again.
+func (m message) refused() message {
+	body, _ := bson.Marshal(bson.D{
+		{Key: "ok", Value: 0}, {Key: "code", Value: 13}, {Key: "codeName", Value: "Unauthorized"}, {Key: "errmsg", Value: "refused"},
+	})
+	const header = 16 + 4 + 1 // with flags and section kind
+	out := append(make(message, header), body...)
+	copy(out, m[:16])
+	binary.LittleEndian.PutUint32(out, uint32(len(out))) //nolint:gosec // a hundred bytes
+	return out
+}
 
 // command returns the name of the command in an OP_MSG: the first key of its
 // first section, the body.

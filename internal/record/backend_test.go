@@ -324,7 +324,9 @@ func TestBothBackendsListAndCountAlike(t *testing.T) {
 	expired.ID, expired.Expires = "expired", now
 	later := full()
 	later.ID, later.Expires, later.UpdatedAt = "later", now.Add(3*time.Hour), now
-	b := newBoth(t, split(), plain(), undated(), full(), pending(), expired, later)
+	touched := plain() // a tombstone whose deadline Express has moved
+	touched.ID, touched.Token, touched.Next = "touched", []byte{}, "later"
+	b := newBoth(t, split(), plain(), undated(), full(), pending(), expired, later, touched)
 	for what, live := range map[string]record.Live{
 		"now":                        {Now: now, Plain: true},
 		"later":                      {Now: now.Add(2 * time.Hour), Plain: true},

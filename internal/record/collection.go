@@ -198,6 +198,9 @@ func matchedAnyway(err error) bool {
 
 func (l Live) filter() bson.D {
 	filter := bson.D{where("expires", "$gt", l.Now)}
+	if l.Plain { // no tombstone, whatever deadline Express has given it
+		filter = append(filter, bson.E{Key: "next"})
+	}
 	switch {
 	case l.CreatedAfter.IsZero():
 	case l.Plain: // a record that Express made has no createdAt, and no limit

@@ -92,11 +92,11 @@ func (cur Record) changed(m Match, rec *Record, c Change) Record {
 			Version: cur.Version, Versions: cur.Versions, Forget: rec.Forget, Next: rec.Next, By: rec.By,
 		}
 	}
-	if !c.prolongs() || rec.Expires.After(cur.Expires) {
+	switch {
+	case c.dates():
+		cur.Expires, cur.UpdatedAt = rec.Expires, rec.UpdatedAt
+	case c == Prolong && rec.Expires.After(cur.Expires):
 		cur.Expires = rec.Expires
-	}
-	if c != Prolong {
-		cur.UpdatedAt = rec.UpdatedAt
 	}
 	if c.rewrites() {
 		cur.Session, cur.Version, cur.Versions, cur.User = rec.Session, rec.Version, rec.Versions, rec.User
@@ -142,7 +142,7 @@ func (m *Memory) List(_ context.Context, live Live, user string, yield func(*Rec
 	m.mu.Lock()
 	for _, rec := range m.records {
 		young := rec.CreatedAt.After(live.CreatedAfter) || live.Plain && rec.CreatedAt.IsZero()
-		if young && rec.Expires.After(live.Now) && (user == "" || rec.User == user) {
+		if young && rec.Expires.After(live.Now) && (rec.Next == "" || !live.Plain) && (user == "" || rec.User == user) {
 			all = append(all, rec)
 		}
 	}

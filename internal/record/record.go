@@ -102,7 +102,7 @@ const (
 	Deadline Change = iota // Expires and UpdatedAt
 	Prolong                // Expires alone, and only to a later moment
 	Payload                // Deadline, and all that a handler can change
-	Edit                   // Payload, by an administrator: it never shortens the session's life
+	Edit                   // Payload without Deadline, by an administrator
 	Renewal                // Payload, and what makes it a new session: the old cookie is dead
 	Retire                 // what is left is a tombstone
 	Activate               // a pending record comes to life
@@ -114,8 +114,9 @@ func (c Change) durable() bool { return c >= Edit }
 // rewrites reports whether a change writes the payload.
 func (c Change) rewrites() bool { return c == Payload || c == Edit || c == Renewal }
 
-// prolongs reports whether a change moves the deadline only to a later moment.
-func (c Change) prolongs() bool { return c == Prolong || c == Edit }
+// dates reports whether a change sets Expires and UpdatedAt. By these a Save tells how long the browser keeps its cookie,
+// so what administrators do leaves them alone.
+func (c Change) dates() bool { return c != Prolong && c != Edit }
 
 // Backend is where records live: in a MongoDB collection or, for tests and demos, in memory.
 type Backend interface {
@@ -244,16 +245,15 @@ func (rec *Record) update(m Match, c Change, lastModified bool) bson.Raw {
 	case c == Activate:
 		rec = &Record{Expires: rec.Expires, UpdatedAt: rec.UpdatedAt}
 	}
-	if c.prolongs() {
+	if c == Prolong {
 		d, start = d.Begin("$max")
-		d = d.Date("expires", rec.Expires).EndAt(start)
-	}
-	if c == Prolong && !lastModified { // MongoDB refuses an empty $set
-		return d.End()
+		if d = d.Date("expires", rec.Expires).EndAt(start); !lastModified { // MongoDB refuses an empty $set
+			return d.End()
+		}
 	}
 	d, start = d.Begin("$set")
 	d = rec.required(d, m, c)
-	if lastModified && c != Retire {
+	if lastModified && c != Retire && c != Edit {
 		d = d.Date("lastModified", rec.UpdatedAt)
 	}
 	lacking := make([]string, 0, len(allOptional))
@@ -273,14 +273,10 @@ func (rec *Record) update(m Match, c Change, lastModified bool) bson.Raw {
 	return d.EndAt(start).End()
 }
 
-// required appends the fields that a change sets in any case. Prolong leaves the time of the last Save alone: by that a
-// Save tells how long the browser keeps its cookie.
+// required appends the fields that a change sets in any case.
 func (rec *Record) required(d bsonraw.Builder, m Match, c Change) bsonraw.Builder {
-	if !c.prolongs() {
-		d = d.Date("expires", rec.Expires)
-	}
-	if c != Prolong {
-		d = d.Date("updatedAt", rec.UpdatedAt)
+	if c.dates() {
+		d = d.Date("expires", rec.Expires).Date("updatedAt", rec.UpdatedAt)
 	}
 	if c.rewrites() {
 		d = d.Value("session", rec.Session).Int64("version", rec.Version)
