@@ -106,6 +106,34 @@ func TestR16TouchAndUpdateInTurnDoNotStarveTheCookie(t *testing.T) { // P2
 	})
 }
 
+func TestR10AFirstInsertThatArrivesAfterALogoutLetsNobodyIn(t *testing.T) {
+	t.Parallel()
+	for _, plain := range []bool{false, true} {
+		t.Run(map[bool]string{false: "split", true: "plain"}[plain], func(t *testing.T) {
+			t.Parallel()
+			l := onLossy(t)
+			store := l.place.store(&mongostore.Config{PlainIDs: plain})
+			v := new(browser).load(t, store)
+			v.Values["n"] = 1
+			l.proxy.LoseInsert()
+			wantErr(t, v.save(), mongostore.ErrUnavailable)
+			coll := l.sure.Collection()
+			late, err := coll.FindOneAndDelete(t.Context(), bson.D{}).Raw() // it has not arrived yet
+			wantErr(t, err, nil)
+			v.saved(t)
+			v.arrive()
+			b, cookie := v.browser, v.wantCookie(t)
+			b.wantValues(t, store, map[any]any{"n": 1})
+			logout := b.load(t, store)
+			logout.Options.MaxAge = -1
+			logout.saved(t)
+			_, err = coll.InsertOne(t.Context(), late)
+			wantErr(t, err, nil)
+			sending(cookie.Value).wantGone(t, store)
+		})
+	}
+}
+
 func TestR13ALostAnswerIsOfNoUseAfterTheDeadline(t *testing.T) { // P6
 	t.Parallel()
 	for what, change := range map[string]func(*mongostore.Store, *sessions.Session){

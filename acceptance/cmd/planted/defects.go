@@ -90,7 +90,7 @@ var defects = []defect{
 		{"write.go", "\tif old == nil || !old.Retired() || old.Next != pending.ID || old.By != pending.Version || old.By == 0 {\n\t\treturn nil, ErrNotFound\n\t}\n", "\t_ = old\n"},
 	}},
 	{"renewal of a plain id without a tombstone", []edit{
-		{"write.go", "\tout, err := server.update(ctx, b.target.Match(sv.store.now()), &tombstone, record.Retire)\n", "\t_ = tombstone\n\tn, err := server.delete(ctx, b.target.ID, []byte{})\n\tout := missed\n\tif n > 0 {\n\t\tout = written\n\t}\n"},
+		{"write.go", "\tout, err = server.update(ctx, b.target.Match(sv.store.now()), &tombstone, record.Retire)\n", "\t_ = tombstone\n\tn, err := server.delete(ctx, b.target.ID, []byte{})\n\tout := missed\n\tif n > 0 {\n\t\tout = written\n\t}\n"},
 	}},
 	{"logout that does not follow a tombstone", []edit{
 		{"end.go", `return s.endRenewed(ctx, id, false)`, `return 0, nil`},
@@ -111,15 +111,15 @@ var defects = []defect{
 		{"expiry.go", `!updatedAt.IsZero() && l.worth`, `false && l.worth`},
 	}},
 	{"Touch counts as a Save", []edit{
-		{recordFile, `if c == Prolong && !lastModified {`, `if false {`},
-		{recordFile, "\tif c != Prolong {\n\t\td = d.Date(\"updatedAt\", rec.UpdatedAt)\n\t}\n", "\td = d.Date(\"updatedAt\", rec.UpdatedAt)\n"},
-		{memoryFile, `if c != Prolong {`, `if true {`},
+		{recordFile, `EndAt(start); !lastModified {`, `EndAt(start); false {`},
+		{recordFile, "\tif c.rewrites() {\n\t\td = d.Value(", "\tif c == Prolong {\n\t\td = d.Date(\"updatedAt\", rec.UpdatedAt)\n\t}\n\tif c.rewrites() {\n\t\td = d.Value("},
+		{memoryFile, "\t\tcur.Expires = rec.Expires\n\t}\n", "\t\tcur.Expires, cur.UpdatedAt = rec.Expires, rec.UpdatedAt\n\t}\n"},
 	}},
 	{"Touch without version filter", anyRecord("Prolong")},
 	{"Touch moves a deadline back", []edit{
-		{recordFile, `d, start = d.Begin("$max")`, `d, start = d.Begin(map[bool]string{true: "$set", false: "$max"}[c == Prolong])`},
-		{recordFile, `if c == Prolong && !lastModified {`, `if c == Prolong {`},
-		{memoryFile, `if !c.prolongs() ||`, `if c != Edit ||`},
+		{recordFile, `d, start = d.Begin("$max")`, `d, start = d.Begin("$set")`},
+		{recordFile, `EndAt(start); !lastModified {`, `EndAt(start); true {`},
+		{memoryFile, `case c == Prolong && rec.Expires.After(cur.Expires):`, `case c == Prolong:`},
 	}},
 	{"Overwrite by an unchanged Save", []edit{
 		{"reread.go", `if mode == OnConflictOverwrite && sv.changedValues(b) {`, `if mode == OnConflictOverwrite {`},
@@ -128,7 +128,7 @@ var defects = []defect{
 		{"load.go", `err = setAttributes(session.Options, rec.Cookie)`, `_ = setAttributes(session.Options, nil)`},
 	}},
 	{"attributes of the cookie lost in a merge", []edit{
-		{"save.go", "\t\t_ = setAttributes(&d.options, b.target.Cookie) // what cannot be read is the store's\n", ""},
+		{"save.go", "\t_ = setAttributes(&options, b.target.Cookie) // what cannot be read is the store's\n", ""},
 	}},
 	{"renewal for a request that has ended", []edit{
 		{"write.go", `err != nil && d.change == record.Renewal && b.target != nil {`, `err != nil && false {`},
