@@ -68,8 +68,8 @@ func (sv *saver) run(ctx context.Context) (*draft, error) {
 	defer func() { sv.lock.release() }()
 	b, err := sv.begin(ctx)
 	if err != nil {
-		if !errors.Is(err, errNothing) {
-			sv.event = sv.eventOf(b, sv.outline(b))
+		if d := sv.outline(b); !errors.Is(err, errNothing) {
+			sv.event = eventOf(opOf(b, d), &d.Record)
 		}
 		return nil, sv.quiet(b, err)
 	}
@@ -116,15 +116,16 @@ func (sv *saver) storesNothing() error {
 // step decides what to do on a basis, and does it. Another basis means that it takes one more step.
 func (sv *saver) step(ctx context.Context, b basis) (*draft, *basis, error) {
 	d, facts, err := sv.draft(ctx, b)
-	sv.event = Event{}
-	switch action := plan.Decide(facts); action {
-	case plan.Fail:
-		sv.event = sv.eventOf(b, d)
-		return nil, nil, err
-	case plan.Nothing:
+	action := plan.Decide(facts)
+	if action == plan.Nothing {
+		sv.event = Event{}
 		return nil, nil, nil
+	}
+	sv.event = eventOf(opOf(b, d), &d.Record)
+	switch action {
+	case plan.Fail:
+		return nil, nil, err
 	case plan.Refuse:
-		sv.event = sv.eventOf(b, d)
 		return nil, nil, errEnded
 	case plan.Accept:
 		d, err = sv.accept(b, d)
@@ -308,6 +309,7 @@ func (sv *saver) prepareCookie(b basis, d *draft) (err error) {
 func (sv *saver) accept(b basis, d *draft) (*draft, error) {
 	d.Record = b.target.Record
 	if b.op == "" {
+		sv.event = Event{}
 		sv.commit(b, d)
 		return nil, nil
 	}
@@ -355,26 +357,15 @@ func (sv *saver) applyMerged(merged map[any]any) {
 	}
 }
 
-// opOf says what writing a draft is for those who watch.
+// opOf says what storing a draft is for those who watch.
 func opOf(b basis, d *draft) Op {
 	switch {
-	case d.change == record.Deadline:
-		return OpTouch
 	case d.change != record.Renewal:
 		return OpUpdate
 	case b.target != nil:
 		return OpRegenerate
 	}
 	return OpCreate
-}
-
-// eventOf returns the event of a draft that may never be sent: then it is an update.
-func (sv *saver) eventOf(b basis, d *draft) Event {
-	op := opOf(b, d)
-	if op == OpTouch {
-		op = OpUpdate
-	}
-	return eventOf(op, &d.Record)
 }
 
 // explain turns the end of Timeout, after others were there first again and again, into a conflict, unless a write

@@ -14,7 +14,9 @@ import (
 // write sends a draft and commits what was written. Neither written nor an error: another request was there first, or
 // the answer was lost.
 func (sv *saver) write(ctx context.Context, b basis, d *draft) (outcome, error) {
-	sv.event = eventOf(opOf(b, d), &d.Record)
+	if d.change == record.Deadline {
+		sv.event.Op = OpTouch
+	}
 	if err := sv.prepareCookie(b, d); err != nil {
 		return refused, err
 	}
