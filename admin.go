@@ -289,7 +289,7 @@ func (s *Store) maxAgeOf(ctx context.Context, rec *record.Record) int {
 func (s *Store) Destroy(ctx context.Context, id string) error {
 	return s.administer(ctx, OpDestroy, id, func(ctx context.Context, e *Event) (err error) {
 		if s.cfg.PlainIDs { // it may have been renewed
-			e.Removed, err = s.endRenewed(ctx, id, true)
+			e.Removed, err = s.endPlain(ctx, id, true)
 		} else {
 			e.Removed, err = s.server.delete(ctx, id, nil)
 		}

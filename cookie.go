@@ -8,6 +8,7 @@ import (
 
 	"github.com/gorilla/securecookie"
 	"github.com/gorilla/sessions"
+	"github.com/mongostore/mongostore/internal/record"
 	"github.com/mongostore/mongostore/internal/token"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
@@ -125,7 +126,7 @@ func (s *Store) defaultOptions() sessions.Options {
 	if s.Options != nil {
 		options = *s.Options
 	}
-	options.MaxAge = min(options.MaxAge, maxMaxAge)
+	options.MaxAge = min(options.MaxAge, record.MaxMaxAge)
 	return options
 }
 
@@ -136,7 +137,7 @@ func (s *Store) optionsOf(session *sessions.Session, st *state) sessions.Options
 	if session.Options != nil {
 		options = *session.Options
 	}
-	options.MaxAge = min(options.MaxAge, maxMaxAge)
+	options.MaxAge = min(options.MaxAge, record.MaxMaxAge)
 	return options
 }
 

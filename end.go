@@ -89,7 +89,7 @@ func (s *Store) deleteAll(ctx context.Context, cookies []verifiedCookie, st *sta
 		var n int64
 		var err error
 		if c.Secret == "" {
-			n, err = s.endPlain(ctx, c.ID)
+			n, err = s.endPlain(ctx, c.ID, false)
 		} else {
 			n, err = s.server.delete(ctx, c.ID, proof)
 		}
@@ -113,37 +113,27 @@ func (s *Store) deleteAll(ctx context.Context, cookies []verifiedCookie, st *sta
 	return deleted
 }
 
-// endPlain ends the session of a plain id, or what it was renewed to. The first try is the ordinary case; it leaves a
-// tombstone alone, which tells of a renewal.
-func (s *Store) endPlain(ctx context.Context, id string) (removed int64, err error) {
-	n, err := s.server.delete(ctx, id, []byte{})
-	if n > 0 || err != nil {
-		return n, err
-	}
-	return s.endRenewed(ctx, id, false)
-}
-
 // maxRenewals bounds how many tombstones in a row, each of which lasts some minutes, are followed.
 const maxRenewals = 100
 
-// endRenewed ends the session with this stored id, or what renewals have made of it since. A plain id, as a cookie
-// carries it, proves no session that has a secret; an administrator ends that too.
-func (s *Store) endRenewed(ctx context.Context, id string, withSecret bool) (removed int64, err error) {
+// endPlain ends the session with this stored id, or what renewals have made of it since. A plain id, as a cookie carries
+// it, proves no session that has a secret; an administrator ends that too.
+func (s *Store) endPlain(ctx context.Context, id string, withSecret bool) (removed int64, err error) {
 	for range maxRenewals {
+		n, err := s.server.delete(ctx, id, []byte{}) // the ordinary case
+		if n > 0 || err != nil {
+			return n, err
+		}
 		rec, err := s.server.find(ctx, id)
 		switch {
-		case err != nil || rec == nil || rec.Token != nil && !rec.Retired() && !withSecret:
+		case err != nil || rec == nil:
 			return 0, err
 		case rec.Retired():
 			id = rec.Next
-			continue
-		}
-		proof := append([]byte{}, rec.Token...)
-		if len(proof) == 0 && rec.Token != nil {
-			proof = nil // edited into a token that nothing fits
-		}
-		if n, err := s.server.delete(ctx, id, proof); n > 0 || err != nil {
-			return n, err
+		case rec.Token != nil && withSecret:
+			return s.server.delete(ctx, id, nil)
+		case rec.Token != nil:
+			return 0, nil
 		}
 	}
 	return 0, fmt.Errorf("mongostore: %w: the session was renewed again and again", ErrUnavailable)

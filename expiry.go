@@ -1,12 +1,13 @@
 package mongostore
 
-import "time"
+import (
+	"time"
 
-// No session lives longer than ten years.
-const (
-	maxLifetime = 10 * 365 * 24 * time.Hour
-	maxMaxAge   = int(maxLifetime / time.Second)
+	"github.com/mongostore/mongostore/internal/record"
 )
+
+// maxLifetime bounds how long a session lives: ten years.
+const maxLifetime = record.MaxMaxAge * time.Second
 
 // lifetimes are the settings that decide how long a session lives.
 type lifetimes struct {
@@ -18,7 +19,7 @@ func (l lifetimes) of(maxAge int) time.Duration {
 	if maxAge <= 0 {
 		return l.ttl
 	}
-	return time.Duration(min(maxAge, maxMaxAge)) * time.Second
+	return time.Duration(min(maxAge, record.MaxMaxAge)) * time.Second
 }
 
 // deadline returns when a session that is saved now expires: after its lifetime, or at the absolute limit before that.

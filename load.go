@@ -182,12 +182,8 @@ func (s *Store) loadContext(r *http.Request) (context.Context, context.CancelFun
 	return detached(r, timeout)
 }
 
-// saveContext is the context of a Save: a browser that goes away must not undo a logout.
-func (s *Store) saveContext(r *http.Request) (context.Context, context.CancelFunc) {
-	return detached(r, s.cfg.Timeout)
-}
-
-// detached is a context with the request's values, outside of the application's transaction, which could hold a login back.
+// detached is a context with the request's values: without its cancellation, as a browser that goes away must not undo a
+// logout, and outside of the application's transaction, which could hold a login back.
 func detached(r *http.Request, timeout time.Duration) (context.Context, context.CancelFunc) {
 	ctx := context.WithoutCancel(r.Context())
 	if mongo.SessionFromContext(ctx) != nil {

@@ -76,7 +76,7 @@ func saveAfter(t *testing.T, cfg *Config, value string) (map[any]any, error) {
 	r1, first := q.load()
 	id := first.ID
 	stranger, _ := store.locks.take(t.Context(), id, time.Minute) // that another Save holds
-	q.set("x", "1")                                  // so that the first one has to merge
+	q.set("x", "1")                                               // so that the first one has to merge
 	first.Values["first"] = "1"
 	firstDone, failing := make(chan error), make(chan *lock)
 	go func() { firstDone <- q.save(r1, first) }()

@@ -249,7 +249,7 @@ func (s *Store) New(r *http.Request, name string) (*sessions.Session, error) {
 // an invalid cookie name, a cookie that does not encode, a changed ID, a session that is a copy or of another store. After
 // any error the values are unchanged and Save may be called again.
 func (s *Store) Save(r *http.Request, w http.ResponseWriter, session *sessions.Session) error {
-	ctx, cancel := s.saveContext(r)
+	ctx, cancel := detached(r, s.cfg.Timeout)
 	defer cancel()
 	return s.observed(ctx, func(ctx context.Context) (Event, error) {
 		st, err := s.stateOf(session)

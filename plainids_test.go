@@ -270,7 +270,7 @@ func TestR06ThePlainIDsCommandsCarryThePayloadTheySaw(t *testing.T) {
 			wantSent(t, sent, create, retire, activate)
 			v.Options.MaxAge = -1
 			v.saved(t)
-			wantSent(t, sent, logoutOf, logoutOf, load, load) // the request brought the cookie from before the renewal
+			wantSent(t, sent, logoutOf, logoutOf, load, logoutOf, load) // the request brought the cookie from before the renewal
 		})
 	}
 }
