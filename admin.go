@@ -185,54 +185,45 @@ func (s *Store) Update(ctx context.Context, id string, change func(values map[an
 	})
 }
 
-// edit is one Update or Touch under way.
-type edit struct {
-	store     *Store
-	id        string
-	change    record.Change
-	edited    func(ctx context.Context, old *record.Record) (*record.Record, error)
-	conflicts int
-	lost      []int64 // the versions of writes that got no answer
-}
+// revision returns what is to become of a record.
+type revision func(ctx context.Context, old *record.Record) (*record.Record, error)
 
 // edit changes a record, again and again while other requests are there first.
-func (s *Store) edit(
-	ctx context.Context, op Op, id string, c record.Change, edited func(context.Context, *record.Record) (*record.Record, error),
-) error {
+func (s *Store) edit(ctx context.Context, op Op, id string, c record.Change, revise revision) error {
 	return s.administer(ctx, op, id, func(ctx context.Context, e *Event) error {
-		u := &edit{store: s, id: id, change: c, edited: edited}
-		rec, err := u.run(ctx)
-		if rec != nil {
-			*e = eventOf(op, rec)
+		var lost []int64 // the versions of writes that got no answer
+		for conflicts := 0; ; {
+			rec, done, err := s.editOnce(ctx, id, c, revise, &lost)
+			if !done {
+				conflicts++
+				err = backOff(ctx, conflicts)
+			}
+			if rec != nil {
+				*e = eventOf(op, rec)
+			}
+			if e.Conflicts = conflicts; done || err != nil {
+				return explain(ctx, conflicts, len(lost) > 0, err)
+			}
 		}
-		e.Conflicts = u.conflicts
-		return explain(ctx, u.conflicts, len(u.lost) > 0, err)
 	})
 }
 
-// run is the loop of edit. If it finds a version of its own, that is a write whose answer was lost.
-func (u *edit) run(ctx context.Context) (*record.Record, error) {
-	for {
-		old, err := u.store.findLive(ctx, u.id)
-		if err != nil || slices.ContainsFunc(u.lost, old.Had) {
-			return old, err
-		}
-		rec, err := u.edited(ctx, old)
-		if err != nil {
-			return old, err
-		}
-		out, err := u.store.server.update(ctx, old.Match(u.store.now()), rec, u.change)
-		if out == unknown && rec.Version != old.Version {
-			u.lost = append(u.lost, rec.Version)
-		}
-		if out == written || err != nil {
-			return rec, err
-		}
-		u.conflicts++
-		if err := backOff(ctx, u.conflicts); err != nil {
-			return rec, err
-		}
+// editOnce reads and writes the record. If it finds a version of its own, that is a write whose answer was lost.
+func (s *Store) editOnce(
+	ctx context.Context, id string, c record.Change, revise revision, lost *[]int64,
+) (rec *record.Record, done bool, err error) {
+	old, err := s.findLive(ctx, id)
+	if err != nil || slices.ContainsFunc(*lost, old.Had) {
+		return old, true, err
 	}
+	if rec, err = revise(ctx, old); err != nil {
+		return old, true, err
+	}
+	out, err := s.server.update(ctx, old.Match(s.now()), rec, c)
+	if out == unknown && rec.Version != old.Version {
+		*lost = append(*lost, rec.Version)
+	}
+	return rec, out == written || err != nil, err
 }
 
 // edited returns a record with its values changed.
