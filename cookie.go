@@ -13,8 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// maxCookies is how many cookies of one name are looked up. A browser has several for different paths and domains, and
-// an attacker on a sibling domain can plant many.
+// maxCookies is how many cookies of one name are looked up: an attacker on a sibling domain can plant many.
 const maxCookies = 16
 
 func validCookieName(name string) bool {
@@ -147,8 +146,7 @@ func sameAttributes(a, b sessions.Options) bool {
 	return a == b
 }
 
-// mergeAttributes returns their attributes of a cookie with what this request has changed of base, and whether both have
-// changed the same one. MaxAge is ours.
+// mergeAttributes merges the attributes of a cookie but MaxAge, and reports whether both sides have changed one.
 func mergeAttributes(base, ours, theirs sessions.Options) (merged sessions.Options, both bool) {
 	return sessions.Options{
 		Path: mergeOne(base.Path, ours.Path, theirs.Path, &both), Domain: mergeOne(base.Domain, ours.Domain, theirs.Domain, &both),

@@ -15,8 +15,7 @@ import (
 // afterOutage bounds a logout whose load has just waited for Timeout in vain.
 const afterOutage = time.Second
 
-// refuse is a Save of a session that is not this store's. It writes nothing, but who logs out is logged out:
-// the cookie is expired, and what the request's cookies prove ends.
+// refuse is a Save of a session that is not this store's. It stores nothing, but who logs out is logged out.
 func (s *Store) refuse(ctx context.Context, r *http.Request, w http.ResponseWriter, session *sessions.Session, refusal error) (Event, error) {
 	if session == nil || session.Options == nil || session.Options.MaxAge >= 0 || !validCookieName(session.Name()) {
 		return Event{}, refusal
@@ -58,8 +57,7 @@ func (s *Store) end(ctx context.Context, r *http.Request, w http.ResponseWriter,
 	return e, e.Err
 }
 
-// cookiesOf returns what the cookies of a request prove, and those that an earlier Save, of another object, has set in the
-// same response. The error is Config.TransformID's.
+// cookiesOf returns the verified cookies of a request and of its response. The error is Config.TransformID's.
 func (s *Store) cookiesOf(r *http.Request, w http.ResponseWriter, name string) ([]verifiedCookie, error) {
 	cookies, err := s.verifiedCookies(r, name)
 	for _, cookie := range (&http.Response{Header: w.Header()}).Cookies() {

@@ -60,8 +60,7 @@ func (l lifetimes) worthMoving(from, to time.Time, maxAge int) bool {
 	return moved > 0 && moved >= min(max(l.touchAfter, defaultTouchAfter), l.of(maxAge)/2)
 }
 
-// cookieMaxAge returns the Max-Age of a cookie, in seconds, for a session that expires at deadline. A positive maxAge is
-// rounded up to at least 1, because 0 means a cookie without a limit.
+// cookieMaxAge returns the Max-Age of a cookie for a session that expires at deadline. A positive one stays positive.
 func cookieMaxAge(maxAge int, now, deadline time.Time) int {
 	if maxAge <= 0 {
 		return maxAge

@@ -13,8 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
-// justRenewed is how long after a renewal a request with the old secret may still be on its way. It gets a
-// placeholder, so that its response does not replace the cookie that the login set.
+// justRenewed is how long after a renewal a request with the old secret is late: its response must not set a cookie.
 const justRenewed = 10 * time.Second
 
 // loader fills one session.
@@ -172,8 +171,7 @@ func (s *Store) live(rec *record.Record, now time.Time) bool {
 	return !rec.Retired() && s.lifetimes.live(rec.Expires, rec.CreatedAt, rec.Token != nil, now)
 }
 
-// loadContext is the context of a load: without the request's cancellation, which would cost a pooled connection, but
-// with its deadline if that is earlier than Config.Timeout.
+// loadContext has the request's deadline, but not its cancellation, which would cost a pooled connection.
 func (s *Store) loadContext(r *http.Request) (context.Context, context.CancelFunc) {
 	timeout := s.cfg.Timeout
 	if deadline, ok := r.Context().Deadline(); ok {

@@ -10,8 +10,7 @@ import (
 	"github.com/mongostore/mongostore/internal/record"
 )
 
-// locks let one Save of this process at a time work on a session that several are changing. A Save takes at most
-// one, after its first conflict.
+// locks let one Save at a time work on a session that several are changing. A Save takes one, after a conflict.
 type locks struct {
 	mu    sync.Mutex
 	taken map[string]*lock

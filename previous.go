@@ -79,8 +79,7 @@ func (s *Store) fromPrevious(r *http.Request, name string) (*sessions.Session, e
 	return session, nil
 }
 
-// derivedCredentials are made from the old cookie, so that the requests of a page that import the same session at once
-// end up with one record. Only this store's signature makes a cookie of them.
+// derivedCredentials are made from the old cookie, so that requests which import a session at once make one record.
 func (s *Store) derivedCredentials(r *http.Request, name string) token.Credentials {
 	old := r.CookiesNamed(name)[0].Value
 	text := func(label string) string {

@@ -12,8 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// resolveUnknownWrites finds out whether a write of an earlier Save whose answer was lost is stored. It is enough to
-// look where the last one went: an earlier one under another id was refused, since that id was taken.
+// resolveUnknownWrites finds out whether a write of an earlier Save whose answer was lost is stored.
 func (sv *saver) resolveUnknownWrites(ctx context.Context, b basis) (basis, error) {
 	st := sv.state
 	if len(st.unknown) == 0 {
@@ -33,8 +32,7 @@ func (sv *saver) resolveUnknownWrites(ctx context.Context, b basis) (basis, erro
 	case verdict == plan.Current: // it has not arrived, or not yet
 		return b, nil
 	case verdict == plan.Mine && !rec.Retired(): // what confirms a tombstone is the activation of its successor
-		// That a read found it does not mean that a majority has it: so write it once more. If that misses, the record has
-		// changed, ended or been undone since, and the next write finds out which.
+		// A majority may not have it yet, so write it once more. If that misses, the next write finds out why.
 		out, err := sv.store.server.update(ctx, rec.Match(sv.store.now()), rec, record.Edit)
 		if out != written {
 			return b, err
@@ -44,8 +42,7 @@ func (sv *saver) resolveUnknownWrites(ctx context.Context, b basis) (basis, erro
 	return sv.goOn(ctx, b, verdict, own, rec)
 }
 
-// reread reads the record again after another request was there first. From here on, only one Save of this process
-// works on the session.
+// reread reads the record again, from here on as the only Save of this process that works on the session.
 func (sv *saver) reread(ctx context.Context, b basis, d *draft) (basis, error) {
 	id := d.storedAs(b)
 	if err := sv.lockOrBackOff(ctx, id); err != nil {
@@ -62,8 +59,7 @@ func (sv *saver) reread(ctx context.Context, b basis, d *draft) (basis, error) {
 	return sv.goOn(ctx, b, plan.Judge(b.source, seen), own, rec)
 }
 
-// findActive reads a record. One that a renewal of this session left pending, since the answer to its activation was
-// lost, it activates, as a load does.
+// findActive reads a record. One that a renewal of this session left pending it activates, as a load does.
 func (sv *saver) findActive(ctx context.Context, id string) (*record.Record, error) {
 	rec, err := sv.store.server.find(ctx, id)
 	if rec == nil || !rec.Pending() || !sv.state.cookie.Matches(rec.ID, rec.Token) {
@@ -86,8 +82,7 @@ func (sv *saver) lockOrBackOff(ctx context.Context, id string) (err error) {
 	return err
 }
 
-// cached returns the record as the Save before this one has left it with the lock, nil if it is no better than what
-// this Save knows. If it has changed since, that shows at the next write.
+// cached returns the record as the Save before this one has left it with the lock, nil if that is no news.
 func (sv *saver) cached(b basis, id string) *record.Record {
 	if sv.lock == nil {
 		return nil
@@ -157,8 +152,7 @@ func (sv *saver) goOn(ctx context.Context, b basis, verdict plan.Verdict, own *a
 	return b, errEnded
 }
 
-// startOver lets a login that lost to another login of the same visitor store a record of its own. Any other session
-// under another secret has ended for this request.
+// startOver lets a login that lost to another login of the visitor store a record of its own. All else has ended.
 func (sv *saver) startOver(rec *record.Record) (basis, error) {
 	st := sv.state
 	login := sv.renew && sv.store.cfg.UserID != nil && st.base != nil && st.base.User == "" && rec.User != ""
@@ -189,8 +183,7 @@ func (sv *saver) overtaken(own *attempt) error {
 	return errNothing
 }
 
-// recover makes the record that an attempt wrote the one to go on from. Values that the application has changed
-// since are changes to it, and what others have stored since is theirs.
+// recover goes on from the record that an attempt wrote. What the application has changed since are changes to that.
 func (sv *saver) recover(ctx context.Context, b basis, own *attempt, rec *record.Record) (basis, error) {
 	concern := b.concern
 	if rec.Retired() {

@@ -257,8 +257,7 @@ func (sv *saver) copied(b basis, d *draft) *sessions.Session {
 	return &session
 }
 
-// renewCredentials gives a draft a new secret, or a new plain id. They stay the same in each attempt: new
-// ones each time would leave a record, or a token, that nobody holds.
+// renewCredentials gives a draft a new secret or plain id, the same in each attempt: others would be left to nobody.
 func (sv *saver) renewCredentials(b basis, d *draft) (err error) {
 	next := &sv.state.next
 	if next.IsZero() {
@@ -368,8 +367,7 @@ func opOf(b basis, d *draft) Op {
 	return OpCreate
 }
 
-// explain turns the end of Timeout, after others were there first again and again, into a conflict, unless a write
-// may have landed. The driver gives up a little before ctx does.
+// explain turns the end of Timeout after several conflicts into ErrConflict, unless a write may have landed.
 func explain(ctx context.Context, conflicts int, landed bool, err error) error {
 	timeout := ctx.Err() != nil || mongo.IsTimeout(err)
 	if conflicts > 1 && timeout && !landed && errors.Is(err, ErrUnavailable) {

@@ -40,8 +40,7 @@ const (
 	late                           // nor with values: the session was renewed a moment ago, and the browser has another cookie
 )
 
-// state is what the store knows of one session object. It lives beside the object, since gorilla's
-// Session has no room for it but Values, which belong to the application.
+// state is what the store knows of one session object, which has no room for it but Values, the application's.
 type state struct {
 	mu    sync.Mutex               // a session is one request's, but two Saves at once must not garble it
 	renew atomic.Bool              // Regenerate was called
@@ -64,8 +63,7 @@ type sessionState struct {
 	unknown     []attempt         // the writes of earlier Saves whose outcome is unknown
 }
 
-// lock waits until no other Save works on the session, but not longer than wait: a callback that saves the session in
-// hand waits for itself.
+// lock waits until no other Save works on the session, or for wait: a callback's Save would wait for itself.
 func (st *state) lock(ctx context.Context, wait time.Duration) error {
 	if st.mu.TryLock() {
 		return nil

@@ -11,8 +11,7 @@ import (
 	"github.com/mongostore/mongostore/internal/token"
 )
 
-// write sends a draft and commits what was written. Neither written nor an error: another request was there first, or
-// the answer was lost.
+// write sends a draft and commits what was written. Neither written nor an error: read again what is stored.
 func (sv *saver) write(ctx context.Context, b basis, d *draft) (outcome, error) {
 	if d.change == record.Deadline {
 		sv.event.Op = OpTouch

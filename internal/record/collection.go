@@ -92,8 +92,7 @@ func (c *Collection) Find(ctx context.Context, id string) (*Record, error) {
 	return c.findOn(ctx, c.primary, id)
 }
 
-// findOn returns the record with this id. RunCommand skips FindOne's options and cursor; FindOne is the
-// fallback because only it retries a read, on the new primary say.
+// findOn reads by RunCommand, which is cheaper, and after an error by FindOne, which the driver retries.
 func (c *Collection) findOn(ctx context.Context, from reader, id string) (*Record, error) {
 	var raw bson.Raw
 	var err error

@@ -47,8 +47,7 @@ var ErrDamaged = errors.New("the record is damaged")
 // Pending reports whether a record is a successor that has not been activated.
 func (rec *Record) Pending() bool { return rec.Replaces != "" && rec.Expires.IsZero() }
 
-// Retired reports whether a record is a tombstone. Its deadline does not tell: connect-mongo's touch, which filters by
-// _id alone, moves that of any record.
+// Retired reports whether a record is a tombstone, whatever its deadline: connect-mongo's touch moves any.
 func (rec *Record) Retired() bool { return rec.Token != nil && len(rec.Token) == 0 && rec.Next != "" }
 
 // History is the versions that a record had before the one it has, the latest first; 0 where it had none. It shows a

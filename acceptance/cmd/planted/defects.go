@@ -54,7 +54,7 @@ var defects = []defect{
 		{"save.go", "\t\tif err != nil {\n\t\t\treturn nil, nil, err\n\t\t}\n\t}\n\tnext,", "\t\tif err != nil {\n\t\t\treturn d, nil, err\n\t\t}\n\t}\n\tnext,"},
 	}},
 	{"cookie set without a write: nothing to write", []edit{
-		{"save.go", "\tcase plan.Nothing:\n\t\treturn nil, nil, nil\n", "\tcase plan.Nothing:\n\t\treturn d, nil, sv.prepareCookie(b, d)\n"},
+		{"save.go", "\t\tsv.event = Event{}\n\t\treturn nil, nil, nil\n", "\t\tsv.event = Event{}\n\t\treturn d, nil, sv.prepareCookie(b, d)\n"},
 	}},
 	{"cookie set without a write: nothing matched", []edit{
 		{"save.go", "\t\tsv.event.Err = err\n\t\treturn nil, nil, nil\n\t}\n\treturn nil, nil, sv.quiet", "\t\tsv.event.Err = err\n\t\treturn d, nil, nil\n\t}\n\treturn nil, nil, sv.quiet"},
