@@ -93,10 +93,7 @@ var defects = []defect{
 		{"write.go", "\tout, err = server.update(ctx, b.target.Match(sv.store.now()), &tombstone, record.Retire)\n", "\t_ = tombstone\n\tn, err := server.delete(ctx, b.target.ID, []byte{})\n\tout := missed\n\tif n > 0 {\n\t\tout = written\n\t}\n"},
 	}},
 	{"logout that does not follow a tombstone", []edit{
-		{"end.go", `return s.endRenewed(ctx, id, false)`, `return 0, nil`},
-	}},
-	{"Destroy that does not follow a tombstone", []edit{
-		{"end.go", "\t\t\tid = rec.Next\n\t\t\tcontinue\n", "\t\t\treturn 0, nil\n"},
+		{"end.go", "\t\t\tid = rec.Next\n", "\t\t\treturn 0, nil\n"},
 	}},
 	{"logout deletes a tombstone instead", []edit{
 		{"end.go", `n, err := s.server.delete(ctx, id, []byte{})`, `n, err := s.server.delete(ctx, id, nil)`},
