@@ -43,8 +43,8 @@ func (g *gate) copied() record.Backend {
 	return memory
 }
 
-func (g *gate) Load(ctx context.Context, ids ...string) ([]*record.Record, error) {
-	return pass(ctx, command{verb: "load", id: strings.Join(ids, ",")}, func() ([]*record.Record, bool) {
+func (g *gate) Load(ctx context.Context, ids ...string) ([]record.Record, error) {
+	return pass(ctx, command{verb: "load", id: strings.Join(ids, ",")}, func() ([]record.Record, bool) {
 		records, err := g.Backend.Load(ctx, ids...)
 		return records, err == nil
 	})

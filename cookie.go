@@ -26,11 +26,10 @@ type verifiedCookie struct {
 	stale bool
 }
 
-// verifiedCookies returns the cookies of a request that verify, each once, in their order. The error is
+// verifiedCookies appends the cookies of a request that verify, each once, in their order. The error is
 // ErrInvalidCookie if none did, or that of Config.TransformID. One that verifies but is not of this store's form, as
 // another store with the same keys sets it, is like a session that has ended.
-func (s *Store) verifiedCookies(r *http.Request, name string) ([]verifiedCookie, error) {
-	var cookies []verifiedCookie
+func (s *Store) verifiedCookies(cookies []verifiedCookie, r *http.Request, name string) ([]verifiedCookie, error) {
 	var invalid error
 	verified := false
 	for _, cookie := range r.CookiesNamed(name) {

@@ -59,7 +59,7 @@ func (s *Store) end(ctx context.Context, r *http.Request, w http.ResponseWriter,
 
 // cookiesOf returns the verified cookies of a request and of its response. The error is Config.TransformID's.
 func (s *Store) cookiesOf(r *http.Request, w http.ResponseWriter, name string) ([]verifiedCookie, error) {
-	cookies, err := s.verifiedCookies(r, name)
+	cookies, err := s.verifiedCookies(nil, r, name)
 	for _, cookie := range (&http.Response{Header: w.Header()}).Cookies() {
 		if cookie.Name != name || cookie.Value == "" {
 			continue

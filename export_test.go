@@ -57,8 +57,8 @@ func OpenDocument(s *Store, document []byte, name string) (session *sessions.Ses
 	options := s.defaultOptions()
 	session.Options = &options
 	rec := record.Parse(document)
-	s.live(rec, s.now())
-	_, err = s.open(context.Background(), rec, session)
+	s.live(&rec, s.now())
+	_, err = s.open(context.Background(), &rec, session)
 	return session, token.Credentials{Handle: rec.ID, Secret: "nobody's", ID: rec.ID}.Matches(rec.ID, rec.Token), err
 }
 

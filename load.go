@@ -22,6 +22,8 @@ type loader struct {
 	r       *http.Request
 	session *sessions.Session
 	state   *state
+	cookie  [1]verifiedCookie // room for the usual one
+	id      [1]string
 }
 
 // load fills session from the first cookie whose record is live, or from Config.Previous. It returns New's error.
@@ -34,7 +36,7 @@ func (s *Store) load(r *http.Request, session *sessions.Session, st *state) erro
 	}
 	ctx, cancel := s.loadContext(r)
 	defer cancel()
-	l := &loader{s, r, session, st}
+	l := &loader{store: s, r: r, session: session, state: st}
 	err := s.observed(ctx, l.load)
 	switch {
 	case errors.Is(err, ErrNotFound):
@@ -47,7 +49,7 @@ func (s *Store) load(r *http.Request, session *sessions.Session, st *state) erro
 
 // load fills the session. The error is ErrNotFound, too.
 func (l *loader) load(ctx context.Context) (e Event, err error) {
-	cookies, err := l.store.verifiedCookies(l.r, l.session.Name())
+	cookies, err := l.store.verifiedCookies(l.cookie[:0], l.r, l.session.Name())
 	if err == nil {
 		err = l.loadFirst(ctx, cookies)
 	}
@@ -71,20 +73,20 @@ func (l *loader) loadFirst(ctx context.Context, cookies []verifiedCookie) error 
 		return result
 	}
 	l.state.cookie = cookies[0].Credentials
-	ids := make([]string, len(cookies))
-	for i, cookie := range cookies {
-		ids[i] = cookie.ID
+	ids := l.id[:0]
+	for _, cookie := range cookies {
+		ids = append(ids, cookie.ID)
 	}
 	records, err := l.store.server.load(ctx, ids...)
 	if err != nil {
 		return err
 	}
 	for _, cookie := range cookies {
-		i := slices.IndexFunc(records, func(rec *record.Record) bool { return rec.ID == cookie.ID })
+		i := slices.IndexFunc(records, func(rec record.Record) bool { return rec.ID == cookie.ID })
 		if i < 0 {
 			continue
 		}
-		err := l.fill(ctx, cookie, records[i])
+		err := l.fill(ctx, cookie, &records[i])
 		switch {
 		case err == nil:
 			return nil

@@ -27,7 +27,7 @@ const (
 func tooLong(id string) bool { return len(id) > 1<<20 }
 
 // load returns the records with these ids.
-func (s server) load(ctx context.Context, ids ...string) ([]*record.Record, error) {
+func (s server) load(ctx context.Context, ids ...string) ([]record.Record, error) {
 	records, err := s.backend.Load(ctx, ids...)
 	return records, unavailable(err)
 }

@@ -238,7 +238,7 @@ func TestBothBackendsInsertLoadAndDeleteAlike(t *testing.T) {
 			records, err := backend.Load(t.Context(), ids...)
 			var loaded []string
 			for _, rec := range records {
-				loaded = append(loaded, found(rec, nil))
+				loaded = append(loaded, found(&rec, nil))
 			}
 			slices.Sort(loaded)
 			return answer(loaded, err)

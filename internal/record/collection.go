@@ -66,13 +66,13 @@ func where(field, operator string, value any) bson.E {
 }
 
 // Load implements [Sessions]. It filters by _id alone, which takes the server's fast path; the caller checks the rest.
-func (c *Collection) Load(ctx context.Context, ids ...string) ([]*Record, error) {
+func (c *Collection) Load(ctx context.Context, ids ...string) ([]Record, error) {
 	if len(ids) == 1 {
-		rec, err := c.findOn(ctx, c.loads, ids[0])
-		if rec == nil {
+		raw, err := c.findOn(ctx, c.loads, ids[0])
+		if raw == nil {
 			return nil, err
 		}
-		return []*Record{rec}, err
+		return []Record{Parse(raw)}, nil
 	}
 	cursor, err := c.loads.coll.Find(ctx, bson.D{where("_id", "$in", ids)})
 	if err != nil {
@@ -80,7 +80,7 @@ func (c *Collection) Load(ctx context.Context, ids ...string) ([]*Record, error)
 	}
 	var raws []bson.Raw
 	err = cursor.All(ctx, &raws)
-	records := make([]*Record, len(raws))
+	records := make([]Record, len(raws))
 	for i, raw := range raws {
 		records[i] = Parse(raw)
 	}
@@ -89,13 +89,16 @@ func (c *Collection) Load(ctx context.Context, ids ...string) ([]*Record, error)
 
 // Find implements [Sessions].
 func (c *Collection) Find(ctx context.Context, id string) (*Record, error) {
-	return c.findOn(ctx, c.primary, id)
+	raw, err := c.findOn(ctx, c.primary, id)
+	if raw == nil {
+		return nil, err
+	}
+	rec := Parse(raw)
+	return &rec, nil
 }
 
-// findOn reads by RunCommand, which is cheaper, and after an error by FindOne, which the driver retries.
-func (c *Collection) findOn(ctx context.Context, from reader, id string) (*Record, error) {
-	var raw bson.Raw
-	var err error
+// findOn returns a document or nil. RunCommand is cheaper; FindOne, after an error, is what the driver retries.
+func (c *Collection) findOn(ctx context.Context, from reader, id string) (raw bson.Raw, err error) {
 	inSession := mongo.SessionFromContext(ctx) != nil // of which the bare command, with its own readConcern, knows nothing
 	if !inSession {
 		raw, err = firstOf(c.Database().RunCommand(ctx, c.findCommand(id), from.opts).Raw())
@@ -103,13 +106,10 @@ func (c *Collection) findOn(ctx context.Context, from reader, id string) (*Recor
 	if inSession || err != nil && ctx.Err() == nil && !mongo.IsTimeout(err) {
 		raw, err = from.coll.FindOne(ctx, bson.D{{Key: "_id", Value: id}}).Raw()
 	}
-	if errors.Is(err, mongo.ErrNoDocuments) || err == nil && raw == nil {
+	if errors.Is(err, mongo.ErrNoDocuments) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	return Parse(raw), nil
+	return raw, err
 }
 
 func (c *Collection) findCommand(id string) bson.Raw {
@@ -229,7 +229,8 @@ func (c *Collection) List(ctx context.Context, live Live, user string, yield fun
 	}
 	defer func() { _ = cursor.Close(context.WithoutCancel(ctx)) }()
 	for cursor.Next(ctx) {
-		if !yield(Parse(slices.Clone(cursor.Current)), nil) { // not a part of a batch, which is large
+		rec := Parse(slices.Clone(cursor.Current)) // not a part of a batch, which is large
+		if !yield(&rec, nil) {
 			return
 		}
 	}

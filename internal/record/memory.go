@@ -26,10 +26,11 @@ func NewMemory(expired func() time.Time) *Memory {
 const sweepEvery = 1000
 
 // Load implements [Sessions].
-func (m *Memory) Load(ctx context.Context, ids ...string) ([]*Record, error) {
-	records := make([]*Record, 0, 1)
+func (m *Memory) Load(_ context.Context, ids ...string) (records []Record, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, id := range ids {
-		if rec, _ := m.Find(ctx, id); rec != nil {
+		if rec, ok := m.records[id]; ok {
 			records = append(records, rec)
 		}
 	}

@@ -128,7 +128,7 @@ type Backend interface {
 // Errors are the driver's. A write that reports both that it was done and an error did not meet its write concern.
 type Sessions interface {
 	// Load returns the records that there are, in any order, by Config.ReadPreference.
-	Load(ctx context.Context, ids ...string) ([]*Record, error)
+	Load(ctx context.Context, ids ...string) ([]Record, error)
 	// Find returns a record from the primary; nil: there is none.
 	Find(ctx context.Context, id string) (*Record, error)
 	// Insert reports false if the id is taken.
@@ -310,8 +310,7 @@ func (h History) value() bson.RawValue {
 
 // Parse reads a document, whoever wrote or edited it. A token or deadline of a wrong type is like none, so that the
 // session is not valid. Any other field of a wrong type is Damage. The result keeps parts of raw.
-func Parse(raw bson.Raw) *Record {
-	rec := new(Record)
+func Parse(raw bson.Raw) (rec Record) {
 	e := bsonraw.Walk(raw)
 	for e.Next() {
 		if !rec.set(string(e.Key), e.Value) && rec.Damage == nil {
