@@ -1,6 +1,7 @@
 package mongostore
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net/http"
@@ -97,7 +98,11 @@ func (g *gate) Update(ctx context.Context, m record.Match, rec *record.Record, c
 }
 
 func (g *gate) Delete(ctx context.Context, id string, token []byte) (int64, error) {
-	return pass(ctx, command{verb: "delete", id: id, write: true, ends: true}, func() (int64, bool) {
+	c := command{verb: "delete", id: id, write: true, ends: true}
+	if rec, _ := g.Backend.Find(ctx, id); rec != nil && g.uncommitted(ctx, rec) { // it is no session yet
+		c.verb, c.ends = "delete pending", false
+	}
+	return pass(ctx, c, func() (int64, bool) {
 		n, _ := g.Backend.Delete(ctx, id, token)
 		return n, n > 0
 	})
@@ -112,8 +117,8 @@ func (g *gate) DeleteUser(ctx context.Context, user string, except []string) (in
 
 // rewrite does what a program does that knows nothing of versions, such as Express with connect-mongo: it changes the
 // record with this id, whatever that is by then. It makes one if there is none and change is willing.
-func (g *gate) rewrite(ctx context.Context, c command, change func(rec *record.Record) bool) {
-	_, _ = pass(ctx, c, func() (bool, bool) {
+func (g *gate) rewrite(ctx context.Context, c command, change func(rec *record.Record) bool) (done bool) {
+	done, _ = pass(ctx, c, func() (bool, bool) {
 		rec, _ := g.Backend.Find(ctx, c.id)
 		old := rec != nil
 		if !old {
@@ -129,7 +134,29 @@ func (g *gate) rewrite(ctx context.Context, c command, change func(rec *record.R
 		g.ids.Store(c.id, nil)
 		return done, done
 	})
+	return done
 }
+
+// uncommitted reports whether a record is a successor whose predecessor is no tombstone that names it.
+func (g *gate) uncommitted(ctx context.Context, rec *record.Record) bool {
+	if !rec.Pending() {
+		return false
+	}
+	old, _ := g.Backend.Find(ctx, rec.Replaces)
+	return old == nil || !old.Retired() || old.Next != rec.ID
+}
+
+// revoke is somebody who puts another token into the record by hand, and changes nothing else: no cookie fits it then.
+var revoke = call{name: "revoke", ends: true, do: func(ctx context.Context, s *Store, id string) error {
+	c := command{verb: "another token by hand", id: id, write: true, ends: true, renews: true, blind: true}
+	if !s.server.backend.(*gate).rewrite(ctx, c, func(rec *record.Record) bool {
+		rec.Token = bytes.Repeat([]byte{9}, 32)
+		return !rec.Expires.IsZero()
+	}) {
+		return ErrNotFound
+	}
+	return nil
+}}
 
 // express is a visit of the session through connect-mongo: it loads by the _id and an expires that is ahead, and then
 // touches, or stores what it has loaded with one key more, by the _id alone.
@@ -253,16 +280,12 @@ func (p *processes) pendingLeft() (id string) {
 	return id
 }
 
-// uncommitted returns cookies of the pending records whose predecessor is no tombstone that names them.
+// uncommitted returns cookies of the successors that replace nothing yet.
 func (p *processes) uncommitted() (cookies []*http.Cookie) {
 	g, _ := p.stores[0].server.backend.(*gate)
 	for key := range g.ids.Range {
 		rec, _ := g.Backend.Find(context.Background(), key.(string))
-		if rec == nil || !rec.Pending() || p.stores[0].cfg.TransformID != nil {
-			continue
-		}
-		old, _ := g.Backend.Find(context.Background(), rec.Replaces)
-		if old != nil && old.Retired() && old.Next == rec.ID {
+		if rec == nil || !g.uncommitted(context.Background(), rec) || p.stores[0].cfg.TransformID != nil {
 			continue
 		}
 		value, _ := p.stores[0].encodeCookie("sid", token.Credentials{Handle: rec.ID, ID: rec.ID})

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -20,9 +21,10 @@ type rule func(r *schedule) string
 var rules = []rule{
 	(*schedule).bystander, (*schedule).endsAreFinal, (*schedule).cookiesAreHonest, (*schedule).errorsAreHonest,
 	(*schedule).secondSavesAreQuiet, (*schedule).unchangedSavesAreQuiet, (*schedule).nobodyIsLeftWithoutCookie,
-	(*schedule).loginsRenew, (*schedule).concernsAreTold, (*schedule).pendingLeadsNowhere, (*schedule).renewalsBecomeOne, (*schedule).lifetimesConflict, (*schedule).nothingPendingIsLeft,
+	(*schedule).loginsRenew, (*schedule).concernsAreTold, (*schedule).pendingLeadsNowhere, (*schedule).renewalsBecomeOne, (*schedule).optionsConflict, (*schedule).nothingPendingIsLeft,
 	(*schedule).lateRequestsAreQuiet, (*schedule).conflictsAreTold, (*schedule).expiryIsFinal,
 	(*schedule).changesAreKept, (*schedule).flashesAreKept, (*schedule).savesProlong, (*schedule).recordsAreReachable, (*schedule).browserIsLoggedIn,
+	(*schedule).attributesAreKept, (*schedule).cookiesHaveTheirAttributes, (*schedule).valuesAreBroughtHome, (*schedule).nothingIsWrittenAfterAnEnd,
 }
 
 // judge returns all that is wrong.
@@ -300,7 +302,7 @@ func (r *schedule) secondSavesAreQuiet() string {
 func (r *schedule) unchangedSavesAreQuiet() string {
 	for _, a := range r.visits() {
 		v := &a.visit
-		if v.found && !v.changed && !v.regenerate && !v.logout && v.age == 0 && errors.Is(v.final().err, ErrNotFound) {
+		if v.found && !v.changed && !v.regenerate && !v.logout && v.age == 0 && len(v.attributes()) == 0 && errors.Is(v.final().err, ErrNotFound) {
 			return a.name + " changed nothing, and is told ErrNotFound"
 		}
 	}
@@ -380,14 +382,15 @@ func (r *schedule) renewalsBecomeOne() string {
 	return ""
 }
 
-// lifetimesConflict: under OnConflictFail, of two requests at the same time that set MaxAge, one is told.
-func (r *schedule) lifetimesConflict() string {
+// optionsConflict: under OnConflictFail, of two requests at the same time that set MaxAge, or both the Path, one is told.
+func (r *schedule) optionsConflict() string {
 	visits := r.visits()
 	for i, a := range visits {
 		for _, b := range visits[i+1:] {
-			if r.stores[0].cfg.OnConflict == OnConflictFail && a.visit.age > 0 && b.visit.age > 0 && a.visit.at < r.stored(b) && b.visit.at < r.stored(a) &&
+			both := a.visit.age > 0 && b.visit.age > 0 || a.visit.path != "" && b.visit.path != ""
+			if r.stores[0].cfg.OnConflict == OnConflictFail && both && a.visit.at < r.stored(b) && b.visit.at < r.stored(a) &&
 				a.final().err == nil && b.final().err == nil {
-				return a.name + " and " + b.name + " set MaxAge at the same time, and neither is told"
+				return a.name + " and " + b.name + " set one option at the same time, and neither is told"
 			}
 		}
 	}
@@ -507,27 +510,108 @@ func (r *schedule) changesAreKept() string {
 	current := r.current()
 	for _, a := range r.actors {
 		v := &a.visit
-		if v.sets == "" || !a.final().acknowledged() || v.logout || r.blind(a) && r.any(func(e event) bool { return e.renews }) {
+		if !a.final().acknowledged() || v.logout || r.blind(a) && r.any(func(e event) bool { return e.renews }) {
 			continue // a program that knows nothing of renewals writes to what is left of the old record
 		}
-		at := r.committed(a)
-		allowed, overwritten := []string{v.value()}, false
-		for _, b := range r.actors {
-			if b == a || r.committed(b) <= at {
-				continue
-			}
-			overwritten = overwritten || r.blind(b) // it stores all that it has loaded
-			overwritten = overwritten || r.stores[0].cfg.OnConflict == OnConflictOverwrite && (b.visit.changed || b.visit.regenerate) && !b.isCall()
-			if b.visit.sets == v.sets {
-				allowed = append(allowed, b.visit.value())
+		for _, key := range v.keys() {
+			if !r.kept(a, key, current) {
+				return fmt.Sprintf("%s was acknowledged, and its change of %q is lost", a.name, key)
 			}
 		}
-		kept := slices.ContainsFunc(current, func(values map[any]any) bool {
-			s, _ := values[v.sets].(string)
-			return slices.Contains(allowed, s)
-		})
-		if !kept && !overwritten {
-			return fmt.Sprintf("%s was acknowledged, and its change of %q is lost", a.name, v.sets)
+	}
+	return ""
+}
+
+// kept reports whether what an actor gave a key is stored, or was overwritten later.
+func (r *schedule) kept(a *actor, key string, current []map[any]any) bool {
+	at, allowed := r.committed(a), []string{a.visit.value()}
+	for _, b := range r.actors {
+		switch {
+		case b == a || r.committed(b) <= at:
+		case r.blind(b), // it stores all that it has loaded
+			r.stores[0].cfg.OnConflict == OnConflictOverwrite && (b.visit.changed || b.visit.regenerate) && !b.isCall():
+			return true
+		case slices.Contains(b.visit.keys(), key):
+			allowed = append(allowed, b.visit.value())
+		}
+	}
+	return slices.ContainsFunc(current, func(values map[any]any) bool {
+		s, _ := values[key].(string)
+		return slices.Contains(allowed, s)
+	})
+}
+
+// attributesAreKept: an attribute of the cookie that was set by an acknowledged Save is stored, or a later Save set the
+// same one.
+func (r *schedule) attributesAreKept() string {
+	if r.ended() || r.failedClosed() || !r.single() {
+		return ""
+	}
+	for _, a := range r.visits() {
+		for name, value := range a.visit.attributes() {
+			s, found := r.find(r.browser.cookie)
+			if !found || !a.visit.found || !a.final().acknowledged() {
+				continue
+			}
+			allowed := []string{value}
+			for _, b := range r.visits() {
+				if later := b.visit.attributes()[name]; later != "" && r.committed(b) > r.committed(a) {
+					allowed = append(allowed, later)
+				}
+			}
+			if now := attributesInWords(s.Options.Path, s.Options.SameSite)[name]; !slices.Contains(allowed, now) {
+				return fmt.Sprintf("%s was acknowledged, and its %s=%s is lost: it is %s", a.name, name, value, now)
+			}
+		}
+	}
+	return ""
+}
+
+// cookiesHaveTheirAttributes: a cookie is set with the attributes that are stored, whoever set them.
+func (r *schedule) cookiesHaveTheirAttributes() string {
+	for _, a := range r.visits() {
+		for _, t := range a.visit.saves {
+			if t.seen == nil {
+				continue
+			}
+			c, stored := t.cookie, *t.seen.Options
+			stored.MaxAge = 0
+			if shown := (sessions.Options{
+				Path: c.Path, Domain: c.Domain, Secure: c.Secure, HttpOnly: c.HttpOnly, SameSite: c.SameSite, Partitioned: c.Partitioned,
+			}); shown != stored {
+				return fmt.Sprintf("%s sets a cookie with %v, and stored is %v", a.name,
+					attributesInWords(shown.Path, shown.SameSite), attributesInWords(stored.Path, stored.SameSite))
+			}
+		}
+	}
+	return ""
+}
+
+// valuesAreBroughtHome: after a Save that sets a cookie, the session has the values that are stored.
+func (r *schedule) valuesAreBroughtHome() string {
+	for _, a := range r.visits() {
+		for _, t := range a.visit.saves {
+			if t.seen != nil && !reflect.DeepEqual(t.values, t.seen.Values) {
+				return fmt.Sprintf("%s: after Save the session has %s, and stored is %s", a.name, inWords(t.values), inWords(t.seen.Values))
+			}
+		}
+	}
+	return ""
+}
+
+// nothingIsWrittenAfterAnEnd: a record that has ended stays as it is.
+func (r *schedule) nothingIsWrittenAfterAnEnd() string {
+	for i, end := range r.events {
+		if !end.effect || !end.ends || end.id == "" {
+			continue
+		}
+		for _, e := range r.events[i+1:] {
+			if e.effect && e.creates == end.id {
+				break // another session under a derived id
+			}
+			if e.effect && e.write && !e.ends && !e.blind && e.id == end.id {
+				return fmt.Sprintf("%s: %s of a session that had ended", e.actor.name, e.verb)
+			}
 		}
 	}
 	return ""
@@ -607,7 +691,10 @@ func (r *schedule) shortened() bool {
 
 // recordsAreReachable: there is no live record that no cookie leads to, and one for each session.
 func (r *schedule) recordsAreReachable() string {
-	records := r.records()
+	revoked := func(s stored) bool {
+		return r.any(func(e event) bool { return e.ends && e.blind && e.id == s.id })
+	}
+	records := slices.DeleteFunc(r.records(), revoked)
 	reachable := map[string]bool{}
 	cookies := []*http.Cookie{r.first}
 	for _, a := range r.visits() {

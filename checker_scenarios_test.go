@@ -37,18 +37,21 @@ type request struct {
 	regenerate bool
 	logout     bool
 	age        int    // the session's MaxAge from now on
+	path       string // that of its cookie from now on
+	sameSite   http.SameSite
 	adds       string // a flash
 	shows      bool   // the flashes
 	navigates  bool
-	renewsFrom int  // the Save from which on it is a login; 0: the first, if it is one
-	once       bool // Regenerate is called before the first Save alone
-	again      int  // how often the handler saves again after an error
-	leaves     bool // the client goes away after the load
-	gives      bool // up after an error, and logs out
-	twice      bool // it saves again after a success too, as a middleware may
-	pauses     bool // before that, as a step of its own
-	waits      bool // it begins as a step of its own, with the cookie that the browser has then
-	slow       bool // its response arrives as a step of its own
+	renewsFrom int    // the Save from which on it is a login; 0: the first, if it is one
+	once       bool   // Regenerate is called before the first Save alone
+	again      int    // how often the handler saves again after an error
+	more       string // this key too, before it saves again
+	leaves     bool   // the client goes away after the load
+	gives      bool   // up after an error, and logs out
+	twice      bool   // it saves again after a success too, as a middleware may
+	pauses     bool   // before that, as a step of its own
+	waits      bool   // it begins as a step of its own, with the cookie that the browser has then
+	slow       bool   // its response arrives as a step of its own
 }
 
 func (q request) title() string { return q.name }
@@ -79,6 +82,10 @@ type told struct {
 	logout     bool
 	crashed    bool // the process ended
 	concern    bool // the error says no more than that the write, which was done, is not replicated
+
+	// Of a Save that set a cookie of its own: the handler's values after it, and what a request with the cookie found then.
+	values map[any]any
+	seen   *sessions.Session
 }
 
 func (t told) acknowledged() bool { return t.err == nil || t.concern }
@@ -146,7 +153,38 @@ func (q request) change(v *visit, session *sessions.Session) {
 	if q.age > 0 {
 		session.Options.MaxAge = q.age
 	}
+	if q.path != "" {
+		session.Options.Path = q.path
+	}
+	if q.sameSite != 0 {
+		session.Options.SameSite = q.sameSite
+	}
 	v.changed = !q.logout && !reflect.DeepEqual(v.values, session.Values)
+}
+
+// keys are those that the handler has set.
+func (v *visit) keys() (keys []string) {
+	if v.sets != "" {
+		keys = append(keys, v.sets)
+	}
+	if v.more != "" && len(v.saves) > 1 {
+		keys = append(keys, v.more)
+	}
+	return keys
+}
+
+// attributes are those of the cookie that a request sets, by name.
+func (q request) attributes() map[string]string { return attributesInWords(q.path, q.sameSite) }
+
+func attributesInWords(path string, sameSite http.SameSite) map[string]string {
+	words := map[string]string{}
+	if path != "" {
+		words["Path"] = path
+	}
+	if sameSite != 0 {
+		words["SameSite"] = [...]string{"", "default", "lax", "strict", "none"}[sameSite]
+	}
+	return words
 }
 
 func (q request) value() string {
@@ -174,6 +212,9 @@ func (q request) save(a *actor, r *http.Request, w http.ResponseWriter, session 
 		if q.gives {
 			a.visit.logout, session.Options.MaxAge = true, -1
 		}
+		if q.more != "" {
+			session.Values[q.more] = q.value()
+		}
 		if q.pauses {
 			a.step("saves again")
 		}
@@ -185,14 +226,18 @@ func (a *actor) saves(r *http.Request, w http.ResponseWriter, session *sessions.
 	store := a.store()
 	t := told{began: a.run.steps, logout: session.Options.MaxAge < 0}
 	a.saving = number
-	if !a.final().acknowledged() {
+	first := !a.final().acknowledged()
+	if first {
 		w.Header().Del("Set-Cookie") // what this Save sets is asked for
 	}
 	t.err = store.Save(r, w, session)
 	a.saved(&t, number)
 	t.cookie = cookieOf(w.Header())
 	if t.cookie != nil && t.cookie.MaxAge >= 0 {
-		_, t.live = a.run.look(t.cookie)
+		var seen *sessions.Session
+		if seen, t.live = a.run.look(t.cookie); first && t.live {
+			t.seen, t.values = seen, maps.Clone(session.Values)
+		}
 	}
 	a.visit.saves = append(a.visit.saves, t)
 	a.run.sayf("%s: Save: %s", a.name, a.run.toldInWords(t))
@@ -293,11 +338,13 @@ type scenario struct {
 	flash   string // that is there before
 	old     string // the session is in a Previous of this kind: "map", "cookie", "memory"; "": in the store
 	parts   []part
-	fresh   bool // there is no session before
-	crashes bool // the process of a request may end after a command
-	express bool // another program shares the collection
-	large   bool // it has many schedules
-	short   bool // the short run tries it with a fault
+	fresh   bool   // there is no session before
+	crashes bool   // the process of a request may end after a command
+	express bool   // another program shares the collection
+	large   bool   // it has many schedules
+	short   bool   // the short run tries it with a fault
+	faults  int    // each run tries it with so many
+	only    []fate // and with no others than these; nil: with all
 }
 
 // known is what is wrong until it is mended.
@@ -546,6 +593,12 @@ func (g *gatedPrevious) Save(r *http.Request, w http.ResponseWriter, session *se
 
 func sets(name, key string) request { return request{name: name, sets: key, again: 1} }
 
+func path(name, path string) request { return request{name: name, path: path, again: 1} }
+
+func sameSite(name string, mode http.SameSite) request {
+	return request{name: name, sameSite: mode, again: 1}
+}
+
 func login(name string) request {
 	return request{name: name, user: "ann", regenerate: true, again: 1}
 }
@@ -561,6 +614,7 @@ var scenarios = []scenario{
 	{name: "change", parts: []part{request{name: "a", sets: "a", again: 2}}},
 	{name: "login", parts: []part{request{name: "login", user: "ann", regenerate: true, again: 2}}},
 	{name: "two-keys", short: true, parts: []part{sets("a", "a"), sets("b", "b")}},
+	{name: "more-keys", short: true, parts: []part{request{name: "a", sets: "a", more: "more", again: 1}, sets("b", "b")}},
 	{name: "one-key", parts: []part{sets("a", "k"), sets("b", "k")}},
 	{name: "same-value", parts: []part{request{name: "a", sets: "k", to: "new", again: 1}, request{name: "b", sets: "k", to: "new", again: 1}}},
 	{name: "change-unchanged", short: true, parts: []part{sets("a", "a"), unchanged}},
@@ -608,6 +662,14 @@ var scenarios = []scenario{
 	{name: "login-give-up", parts: []part{request{name: "login", user: "ann", regenerate: true, gives: true, again: 1}}},
 	{name: "two-renewals", user: "ann", parts: []part{login("login 1"), login("login 2")}},
 	{name: "two-shorten", parts: []part{request{name: "a", age: 600, again: 1}, request{name: "b", age: 700, again: 1}}},
+	{name: "two-attributes", parts: []part{sameSite("a", http.SameSiteStrictMode), path("b", "/b")}}, // both survive
+	{name: "one-attribute", parts: []part{path("a", "/a"), path("b", "/b")}},                         // the later one wins
+	{name: "attribute-change", parts: []part{path("a", "/a"), sets("b", "b")}},
+	{name: "attribute-unchanged", parts: []part{path("a", "/a"), unchanged}},
+	{name: "attribute-login", parts: []part{path("a", "/a"), login("login")}},
+	{name: "change-revoke", parts: []part{sets("a", "a"), revoke}},
+	{name: "login-revoke", parts: []part{login("login"), revoke}},
+	{name: "conflict-timeout", large: true, faults: 2, only: []fate{done, unanswered, lost}, parts: []part{request{name: "a", sets: "a"}, request{name: "b", sets: "b"}}},
 	{name: "create", fresh: true, parts: []part{request{name: "a", sets: "a", again: 2, twice: true}}},
 	{name: "create-logout", fresh: true, parts: []part{request{name: "a", sets: "a", again: 1}, request{name: "logout", logout: true, again: 1, waits: true}}},
 	{name: "create-two", fresh: true, parts: []part{request{name: "a", sets: "a", again: 1}, request{name: "b", sets: "b", again: 1}}},

@@ -155,7 +155,7 @@ func howFar(sc *scenario, st *setting) (faults int, wanted bool) {
 			faults = 1
 		}
 	}
-	return faults, wanted
+	return max(faults, sc.faults), wanted
 }
 
 // howMany bounds the schedules of one play: of those that have more, as many again are tried at random.
@@ -430,7 +430,9 @@ func (r *schedule) optionsBut(skip func(*actor) bool) []option {
 			fates = append(fates, crash)
 		}
 		for _, f := range fates {
-			options = append(options, option{actor: a, fate: f})
+			if only := r.scenario.only; only == nil || slices.Contains(only, f) {
+				options = append(options, option{actor: a, fate: f})
+			}
 		}
 	}
 	for i, l := range r.late {
