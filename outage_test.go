@@ -775,6 +775,38 @@ func TestR13AWriteThatTimesOutAfterConflictsIsNoConflict(t *testing.T) { // P8
 	}
 }
 
+// Of two writes whose answers were lost the first one is stored: it is still one's own, and no conflict.
+func TestR13TheFirstOfTwoLostWritesIsKnownAgain(t *testing.T) {
+	t.Parallel()
+	server := mongotest.Private(t)
+	app := bson.NewObjectID().Hex()
+	proxy := server.Proxy(t)
+	p := onMongoDB(t, server)
+	sure := p.store(nil)
+	client := mongoClient(t, proxy.URI(), options.Client().SetAppName(app))
+	p.coll = client.Database(p.coll.Database().Name()).Collection(p.coll.Name())
+	store := p.store(&mongostore.Config{OnConflict: mongostore.OnConflictFail})
+	b := start(t, store, map[any]any{"stock": 10})
+	v := b.load(t, store)
+	v.Values["stock"] = 5
+	proxy.DropReplies("update", 2)
+	wantErr(t, v.save(), mongostore.ErrUnavailable)
+
+	v.Values["more"] = 1
+	off := server.FailCommand(t, mongotest.Fail{ // not the first update, which confirms the one before
+		AppName: app, Commands: []string{"update"}, Skip: 1, CloseConnection: true,
+	})
+	wantErr(t, v.save(), mongostore.ErrUnavailable)
+	off()
+	b.wantValues(t, sure, map[any]any{"stock": 5})
+	if n := mongostore.UnknownWrites(store, v.Session); n != 2 {
+		t.Errorf("the outcome of %d writes is unknown", n)
+	}
+
+	v.saved(t)
+	b.wantValues(t, sure, map[any]any{"stock": 5, "more": 1})
+}
+
 // A write that was found and has now been confirmed, but not replicated, is written like any other.
 func TestR13AWriteConcernErrorOfALostWriteThatIsFoundIsReturnedBesideItsCookie(t *testing.T) { // P9
 	t.Parallel()

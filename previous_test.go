@@ -622,7 +622,7 @@ func TestR03AnOutageOfThePreviousStoreLogsNobodyOut(t *testing.T) {
 	away, proxy := behindProxy(t)
 	old := away.store(&mongostore.Config{Timeout: ample}, oldKey)
 	m := moved(t, p, predecessor{old, true}, &mongostore.Config{}, map[any]any{"user": "ada"})
-	taken := m.visit()
+	taken, unchanged := m.visit(), m.visit()
 	mongostore.SetTimeout(old, scant)
 	proxy.Cut()
 	v := m.browser.load(t, m.store)
@@ -633,6 +633,8 @@ func TestR03AnOutageOfThePreviousStoreLogsNobodyOut(t *testing.T) {
 	taken.Values["n"] = 1
 	wantErr(t, taken.save(), mongostore.ErrUnavailable)
 	taken.wantNoCookie(t)
+	wantErr(t, unchanged.save(), mongostore.ErrUnavailable)
+	unchanged.wantNoCookie(t)
 	m.wantCount(0)
 
 	v.Options.MaxAge = -1
@@ -686,6 +688,24 @@ func TestR23AnOutageOfThisStoreLeavesTheSessionWhereItIs(t *testing.T) {
 	v.saved(t)
 	v.arrive()
 	m.wantEnded(t)
+	m.wantValues(t, m.store, map[any]any{"user": "ada"})
+	m.wantCount(1)
+}
+
+// An unchanged Save is quiet about a session that has ended, but not about an outage, in which nobody knows that.
+func TestR23AnUnchangedSaveOfATakenOverSessionReportsAnOutage(t *testing.T) {
+	t.Parallel()
+	f := newUnreliable(t, mongotest.Standalone(t))
+	m := moved(t, f.place, predecessors["files"](t), &mongostore.Config{}, map[any]any{"user": "ada"})
+	unchanged, first := m.visit(), m.visit()
+	first.saved(t)
+	first.arrive()
+	m.wantEnded(t)
+	f.fail(mongotest.Fail{Commands: []string{"find"}, ErrorCode: 13})
+	wantErr(t, unchanged.save(), mongostore.ErrUnavailable)
+	unchanged.wantNoCookie(t)
+	f.mend()
+	unchanged.saved(t)
 	m.wantValues(t, m.store, map[any]any{"user": "ada"})
 	m.wantCount(1)
 }

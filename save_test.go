@@ -927,6 +927,44 @@ func TestR13TheLastWriteOfManyLostOnesCounts(t *testing.T) {
 	b.wantValues(t, l.sure, map[any]any{"n": 2, "0": 0, "1": 1, "2": 2})
 }
 
+// A lost insert of an id that was taken was refused, so it is forgotten when the next one goes elsewhere.
+func TestR13ALostInsertOfATakenIDIsLookedForNoMore(t *testing.T) {
+	t.Parallel()
+	l := onLossy(t)
+	var mu sync.Mutex
+	given := make(map[string]string) // the first two ids are made the same one
+	cfg := connectMongoLike()
+	cfg.TransformID = func(id string) string {
+		mu.Lock()
+		defer mu.Unlock()
+		if given[id] == "" {
+			given[id] = []string{"taken", "taken", "free"}[min(len(given), 2)]
+		}
+		return given[id]
+	}
+	store := l.place.store(cfg)
+	other := start(t, store, map[any]any{"user": "bob"})
+
+	b := new(browser)
+	v := b.load(t, store)
+	v.Values["user"] = "ada"
+	for range 2 { // an id that is taken, and then a free one
+		l.proxy.DropReplies("insert", 2)
+		wantErr(t, v.save(), mongostore.ErrUnavailable)
+		v.wantNoCookie(t)
+		if n := mongostore.UnknownWrites(store, v.Session); n != 1 {
+			t.Errorf("the outcome of %d writes is unknown", n)
+		}
+	}
+	l.wantCount(2)
+
+	v.saved(t)
+	v.arrive()
+	b.wantValues(t, store, map[any]any{"user": "ada"})
+	other.wantValues(t, store, map[any]any{"user": "bob"})
+	l.wantCount(2)
+}
+
 func TestR05AnotherObjectEndsWhatThisResponseStored(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, p *place) {
