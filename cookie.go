@@ -87,14 +87,6 @@ func (s *Store) parseCredentials(cookie string) (c token.Credentials, ok bool, e
 	return c, err == nil, err
 }
 
-// newCredentials returns those of a new session.
-func (s *Store) newCredentials() (token.Credentials, error) {
-	if s.cfg.PlainIDs {
-		return s.plainCredentials(token.NewSecret())
-	}
-	return token.New(), nil
-}
-
 func (s *Store) plainCredentials(id string) (token.Credentials, error) {
 	if s.cfg.TransformID == nil {
 		return token.Credentials{Handle: id, ID: id}, nil

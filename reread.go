@@ -7,7 +7,6 @@ import (
 
 	"github.com/mongostore/mongostore/internal/plan"
 	"github.com/mongostore/mongostore/internal/record"
-	"github.com/mongostore/mongostore/internal/token"
 	"github.com/mongostore/mongostore/internal/values"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
@@ -43,9 +42,14 @@ func (sv *saver) resolveUnknownWrites(ctx context.Context, b basis) (basis, erro
 }
 
 // reread reads the record again, from here on as the only Save of this process that works on the session.
-func (sv *saver) reread(ctx context.Context, b basis, d *draft) (basis, error) {
+func (sv *saver) reread(ctx context.Context, b basis, d *draft) (_ basis, err error) {
 	id := d.storedAs(b)
-	if err := sv.lockOrBackOff(ctx, id); err != nil {
+	if sv.conflicts++; sv.lock == nil {
+		sv.lock, err = sv.store.locks.take(ctx, id, sv.store.cfg.Timeout/2)
+	} else { // that alone was not enough: let other processes go first
+		err = backOff(ctx, sv.conflicts)
+	}
+	if err != nil {
 		return b, err
 	}
 	if last := sv.cached(b, id); last != nil {
@@ -72,27 +76,16 @@ func (sv *saver) findActive(ctx context.Context, id string) (*record.Record, err
 	return active, err
 }
 
-// lockOrBackOff takes the lock of the session, and lets other processes go first if that alone was not enough.
-func (sv *saver) lockOrBackOff(ctx context.Context, id string) (err error) {
-	sv.conflicts++
-	if sv.lock != nil {
-		return backOff(ctx, sv.conflicts)
-	}
-	sv.lock, err = sv.store.locks.take(ctx, id, sv.store.cfg.Timeout/2)
-	return err
-}
-
 // cached returns the record as the Save before this one has left it with the lock, nil if that is no news.
 func (sv *saver) cached(b basis, id string) *record.Record {
-	if sv.lock == nil {
+	if sv.lock == nil || sv.conflicts > 1 || len(sv.state.unknown) > 0 || b.target == nil || sv.store.cfg.OnConflict == OnConflictFail {
 		return nil
 	}
 	rec := sv.lock.last
-	if sv.conflicts == 1 && len(sv.state.unknown) == 0 && b.target != nil && rec.ID == id && sv.store.cfg.OnConflict != OnConflictFail &&
-		rec.Version != b.target.Version && sv.store.live(&rec, sv.store.now()) && sv.state.cookie.Matches(rec.ID, rec.Token) {
-		return &rec
+	if rec.ID != id || rec.Version == b.target.Version || !sv.store.live(&rec, sv.store.now()) || !sv.state.cookie.Matches(rec.ID, rec.Token) {
+		return nil
 	}
-	return nil
+	return &rec
 }
 
 // see says what a record is to this Save, and which attempt wrote it, if one did.
@@ -106,8 +99,12 @@ func (sv *saver) see(rec *record.Record) (plan.Seen, *attempt) {
 	}
 	var mine *attempt
 	if len(st.unknown) > 0 {
+		attempts := make([]plan.Attempt, len(st.unknown))
+		for i, a := range st.unknown {
+			attempts[i] = a.Attempt
+		}
 		var i int
-		i, seen.Own = plan.Recognise(st.attempts(), plan.Stamp{
+		i, seen.Own = plan.Recognise(attempts, plan.Stamp{
 			ID: rec.ID, Token: rec.Token, Version: rec.Version, Before: rec.Versions, By: rec.By,
 		})
 		if seen.Own != plan.NotOwn {
@@ -135,7 +132,7 @@ func (sv *saver) goOn(ctx context.Context, b basis, verdict plan.Verdict, own *a
 		if sv.state.imported != nil && !sv.renew {
 			return b, errEnded // of the session that both imported, one was renewed
 		}
-		sv.state.next = token.Credentials{}
+		sv.state.startsOver()
 		return b, nil
 	case plan.Renewed:
 		return sv.startOver(rec)
@@ -290,13 +287,11 @@ func (sv *saver) mergeWith(b basis, plain bson.RawValue) (merged map[any]any, co
 	if err != nil {
 		return nil, nil, err
 	}
-	merged, conflicts = values.Merge(base, ours, theirs, sv.isSingle)
+	single := func(key any) bool { // to the application it is no []any, though a codec may store it as a list
+		value, ok := sv.session.Values[key]
+		_, list := value.([]any)
+		return ok && !list
+	}
+	merged, conflicts = values.Merge(base, ours, theirs, single)
 	return merged, conflicts, nil
-}
-
-// isSingle reports whether the application holds something else than a []any, which a codec may store as a list.
-func (sv *saver) isSingle(key any) bool {
-	value, ok := sv.session.Values[key]
-	_, list := value.([]any)
-	return ok && !list
 }

@@ -260,10 +260,12 @@ func (sv *saver) copied(b basis, d *draft) *sessions.Session {
 // renewCredentials gives a draft a new secret or plain id, the same in each attempt: others would be left to nobody.
 func (sv *saver) renewCredentials(b basis, d *draft) (err error) {
 	next := &sv.state.next
-	if next.IsZero() {
-		if *next, err = sv.store.newCredentials(); err != nil {
+	if next.IsZero() && sv.store.cfg.PlainIDs {
+		if *next, err = sv.store.plainCredentials(token.NewSecret()); err != nil {
 			return err
 		}
+	} else if next.IsZero() {
+		*next = token.New()
 	}
 	if b.target != nil && b.target.Token != nil {
 		next.Handle, next.ID = b.target.ID, b.target.ID

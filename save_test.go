@@ -949,7 +949,7 @@ func TestR13ALostInsertOfATakenIDIsLookedForNoMore(t *testing.T) {
 	v := b.load(t, store)
 	v.Values["user"] = "ada"
 	for range 2 { // an id that is taken, and then a free one
-		l.proxy.DropReplies("insert", 2)
+		l.proxy.LoseInsert()
 		wantErr(t, v.save(), mongostore.ErrUnavailable)
 		v.wantNoCookie(t)
 		if n := mongostore.UnknownWrites(store, v.Session); n != 1 {

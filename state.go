@@ -149,15 +149,6 @@ func (st *state) lost() {
 // startsOver: the session goes on as a new one under credentials of its own.
 func (st *state) startsOver() { st.next, st.unknown = token.Credentials{}, nil }
 
-// attempts are the unknown writes as the plan needs them.
-func (st *state) attempts() []plan.Attempt {
-	attempts := make([]plan.Attempt, len(st.unknown))
-	for i, a := range st.unknown {
-		attempts[i] = a.Attempt
-	}
-	return attempts
-}
-
 // states is the table of the session objects that are in use. An entry goes when its session does.
 type states struct{ table sync.Map } // weak.Pointer[sessions.Session] to *state
 

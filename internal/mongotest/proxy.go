@@ -26,7 +26,7 @@ type Proxy struct {
 	listener net.Listener // nil while it is cut
 	links    map[*link]struct{}
 	drops    map[string]int // how many more replies are dropped, by command
-	refusals map[string]int // how many more are answered by an error
+	refusals int            // how many finds are answered by an error, once no insert's reply is to be dropped
 	dropped  int
 	delay    time.Duration
 	held     func(from string) bool // whose traffic does not pass; see link.from
@@ -80,13 +80,13 @@ func (p *Proxy) DropReplies(command string, times int) {
 	p.drops = map[string]int{command: times}
 }
 
-// LoseInsert drops the reply to the next insert, and refuses the two finds by
-// which a Save looks for what it has inserted.
+// LoseInsert drops the reply to the next insert, and then refuses the two finds
+// by which a Save looks for what it has inserted.
 func (p *Proxy) LoseInsert() {
 	p.DropReplies("insert", 1)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.refusals = map[string]int{"find": 2}
+	p.refusals = 2
 }
 
 // Dropped returns how many replies were dropped.
@@ -302,8 +302,8 @@ func (p *Proxy) fateOf(command string) fate {
 		p.drops[command]--
 		p.dropped++
 		return dropped
-	case p.refusals[command] > 0:
-		p.refusals[command]--
+	case command == "find" && p.refusals > 0 && p.drops["insert"] == 0:
+		p.refusals--
 		return refused
 	}
 	return passed
