@@ -38,7 +38,7 @@ var docFiles = []string{
 
 // exampleFiles have the code of the documents. Those in acceptance are compiled there, with the stores of others.
 var exampleFiles = []string{
-	"example_test.go", "connectmongo/example_test.go", "legacy/example_test.go", "soajs/example_test.go", "acceptance/example_test.go",
+	"example_test.go", "example_program_test.go", "connectmongo/example_test.go", "legacy/example_test.go", "soajs/example_test.go", "acceptance/example_test.go",
 	"acceptance/recipes/nethttp.go", "acceptance/recipes/mux.go", "acceptance/recipes/chi.go", "acceptance/recipes/echo.go", "acceptance/recipes/gin.go",
 	"acceptance/recipes/goth.go", "acceptance/recipes/csrf.go", "acceptance/recipes/websocket.go", "acceptance/recipes/websocket_test.go",
 	"acceptance/recipes/testing_test.go",
@@ -130,13 +130,11 @@ func TestDocsCommandsRun(t *testing.T) {
 	}
 }
 
-func TestREADMEProgramIsThatOfThePackageComment(t *testing.T) {
+func TestREADMEProgramIsTheExampleOfThePackage(t *testing.T) {
 	t.Parallel()
-	program := blocks(readFile(t, "README.md"), "go")[0]
-	comment := strings.ReplaceAll(readFile(t, "doc.go"), "\n//\t", "\n")
-	comment = strings.ReplaceAll(comment, "\n//\n", "\n\n")
-	if !strings.Contains(comment, program) {
-		t.Error("the first program of the README is not that of doc.go")
+	asProgram := strings.NewReplacer("package mongostore_test\n", "package main\n", "func Example() {\n", "func main() {\n")
+	if blocks(readFile(t, "README.md"), "go")[0] != asProgram.Replace(readFile(t, "example_program_test.go")) {
+		t.Error("the first program of the README is not example_program_test.go")
 	}
 }
 

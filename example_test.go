@@ -30,40 +30,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-// counter counts a visitor's requests.
-//
-//nolint:errcheck,gosec // as an application would write it; a number is no XSS
-func counter(store sessions.Store) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		session, _ := store.Get(r, "sid") // never nil; if MongoDB is down, Save reports it
-		visits, _ := session.Values["visits"].(int)
-		session.Values["visits"] = visits + 1
-		if err := session.Save(r, w); err != nil {
-			http.Error(w, "please try again", http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "visit", visits+1)
-	})
-}
-
-// The handler, which counts a visitor's requests, is in the package documentation.
-//
-//nolint:gosec // a server of a few lines has no timeouts
-func ExampleNew() {
-	client, err := mongo.Connect(options.Client().ApplyURI("mongodb://localhost:27017"))
-	if err != nil {
-		log.Fatal(err)
-	}
-	coll := client.Database("app").Collection("sessions")
-	key := []byte(os.Getenv("SESSION_KEY"))
-	store, err := mongostore.New(context.Background(), coll, nil, key)
-	if err != nil {
-		log.Fatal(err)
-	}
-	http.Handle("/", counter(store))
-	log.Fatal(http.ListenAndServe("localhost:8080", nil))
-}
-
 // To replace a key, put the new one first and keep the old one until its cookies have expired. The nils
 // say that the cookies are signed but not encrypted.
 func ExampleNew_keyRotation() {
