@@ -19,23 +19,23 @@ type BSONCodec struct{}
 
 // Encode implements [Codec].
 func (BSONCodec) Encode(session *sessions.Session) (bson.RawValue, error) {
-	keys, err := sortedKeys(session.Values, "BSONCodec")
+	return encoded(session.Values, encodeBSON)
+}
+
+func encodeBSON(values map[any]any) (bson.RawValue, error) {
+	keys, err := sortedKeys(values, "BSONCodec")
 	if err != nil {
 		return bson.RawValue{}, err
 	}
 	doc := make(bson.D, len(keys))
 	for i, key := range keys {
-		value, err := ordered(session.Values[key], 0)
-		if err != nil {
-			return bson.RawValue{}, cannotEncode(key, session.Values[key], err)
-		}
-		doc[i] = bson.E{Key: key, Value: value}
+		doc[i] = bson.E{Key: key, Value: ordered(values[key], 0, &err)}
+	}
+	if err != nil {
+		return bson.RawValue{}, err
 	}
 	raw, err := bson.Marshal(doc)
-	if err != nil {
-		return bson.RawValue{}, blame(doc, err)
-	}
-	return bson.RawValue{Type: bson.TypeEmbeddedDocument, Value: raw}, nil
+	return bson.RawValue{Type: bson.TypeEmbeddedDocument, Value: raw}, err
 }
 
 // Decode implements [Codec].
@@ -43,62 +43,35 @@ func (BSONCodec) Decode(value bson.RawValue, session *sessions.Session) error {
 	return decodeAny(value, session, decodeGob)
 }
 
-// ordered returns a value whose maps, which have no order, are encoded in that of their keys.
-func ordered(value any, depth int) (any, error) {
+// ordered returns a value whose maps, which have no order, are encoded in that of their keys. It sets err if it is too deep.
+func ordered(value any, depth int, err *error) any {
 	if depth > values.MaxDepth {
-		return nil, errTooDeep
+		*err = errTooDeep
+	}
+	if *err != nil {
+		return nil
 	}
 	switch v := value.(type) {
 	case map[string]any:
-		if v != nil {
-			return orderedMap(v, depth)
+		if v == nil {
+			return nil
 		}
+		doc := make(bson.D, 0, len(v))
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			doc = append(doc, bson.E{Key: key, Value: ordered(v[key], depth+1, err)})
+		}
+		return doc
 	case []any:
-		if v != nil {
-			return orderedList(v, depth)
+		if v == nil {
+			return nil
 		}
-	}
-	return value, nil
-}
-
-func orderedMap(m map[string]any, depth int) (any, error) {
-	doc := make(bson.D, 0, len(m))
-	for _, key := range slices.Sorted(maps.Keys(m)) {
-		value, err := ordered(m[key], depth+1)
-		if err != nil {
-			return nil, err
+		list := make(bson.A, len(v))
+		for i := range v {
+			list[i] = ordered(v[i], depth+1, err)
 		}
-		doc = append(doc, bson.E{Key: key, Value: value})
+		return list
 	}
-	return doc, nil
-}
-
-func orderedList(values []any, depth int) (_ any, err error) {
-	list := make(bson.A, len(values))
-	for i := range values {
-		if list[i], err = ordered(values[i], depth+1); err != nil {
-			return nil, err
-		}
-	}
-	return list, nil
-}
-
-// differ compares the values.
-func (BSONCodec) differ(mine, stored bson.RawValue) (different, known bool) {
-	if stored.Type != bson.TypeEmbeddedDocument {
-		return false, false
-	}
-	return bsonraw.Differ(mine, stored)
-}
-
-// blame finds the value that does not encode.
-func blame(doc bson.D, err error) error {
-	for _, e := range doc {
-		if _, one := bson.Marshal(bson.D{e}); one != nil {
-			return cannotEncode(e.Key, e.Value, one)
-		}
-	}
-	return err
+	return value
 }
 
 func decodeBSON(doc bson.Raw) (map[any]any, error) {
@@ -159,23 +132,17 @@ func tooDeep(value bson.RawValue, depth int) bool {
 }
 
 func scalarFromBSON(value bson.RawValue) (any, error) {
-	if err := value.Validate(); err != nil {
-		return nil, err
-	}
 	switch value.Type {
 	case bson.TypeString:
 		if text, ok := value.StringValueOK(); ok {
 			return text, nil
 		}
-		return nil, bsonraw.ErrDamaged
 	case bson.TypeBoolean:
 		return value.Boolean(), nil
 	case bson.TypeDouble:
 		return value.Double(), nil
-	case bson.TypeInt32:
-		return int(value.Int32()), nil
-	case bson.TypeInt64:
-		return int(value.Int64()), nil
+	case bson.TypeInt32, bson.TypeInt64:
+		return int(value.AsInt64()), nil
 	case bson.TypeDateTime:
 		return time.UnixMilli(value.DateTime()).UTC(), nil
 	case bson.TypeNull, bson.TypeUndefined:

@@ -53,19 +53,20 @@ func (c bytesCodec) Encode(session *sessions.Session) (bson.RawValue, error) {
 	if c.marshal == nil || c.unmarshal == nil {
 		return bson.RawValue{}, errors.New("BytesCodec needs both functions")
 	}
-	keys, err := sortedKeys(session.Values, "BytesCodec")
+	return encoded(session.Values, c.encode)
+}
+
+func (c bytesCodec) encode(values map[any]any) (bson.RawValue, error) {
+	keys, err := sortedKeys(values, "BytesCodec")
 	if err != nil {
 		return bson.RawValue{}, err
 	}
-	values := make(map[string]any, len(keys))
+	named := make(map[string]any, len(keys))
 	for _, key := range keys {
-		values[key] = session.Values[key]
+		named[key] = values[key]
 	}
-	data, err := c.marshal(values)
-	if err != nil {
-		return bson.RawValue{}, c.blame(values, err)
-	}
-	return bsonraw.Binary(bson.TypeBinaryGeneric, data), nil
+	data, err := c.marshal(named)
+	return bsonraw.Binary(bson.TypeBinaryGeneric, data), err
 }
 
 func (c bytesCodec) Decode(value bson.RawValue, session *sessions.Session) error {
@@ -76,6 +77,20 @@ func (c bytesCodec) Decode(value bson.RawValue, session *sessions.Session) error
 		}
 		return anyKeys(values), nil
 	})
+}
+
+// encoded returns what encode makes of values, or an error that names the one that does not encode, even alone.
+func encoded(values map[any]any, encode func(map[any]any) (bson.RawValue, error)) (bson.RawValue, error) {
+	payload, err := encode(values)
+	if err == nil {
+		return payload, nil
+	}
+	for key, value := range values {
+		if _, err := encode(map[any]any{key: value}); err != nil {
+			return bson.RawValue{}, fmt.Errorf("%s, a %T: %w", keyName(key), value, err)
+		}
+	}
+	return bson.RawValue{}, err
 }
 
 // decodeAny decodes a payload of any of the codecs; its BSON type tells the encoding.
@@ -102,13 +117,13 @@ func decodeAny(value bson.RawValue, session *sessions.Session, decodeBinary func
 	return err
 }
 
-// sortedKeys returns the keys of values, or an error that names one that is not a string.
+// sortedKeys returns the keys of values, or an error if one is not a string.
 func sortedKeys(values map[any]any, codec string) ([]string, error) {
 	keys := make([]string, 0, len(values))
 	for key := range values {
 		text, ok := key.(string)
 		if !ok {
-			return nil, fmt.Errorf("the key of %s is of type %T: %s takes only string keys; GobCodec takes any", keyName(key), key, codec)
+			return nil, fmt.Errorf("its key is of type %T: %s takes only string keys; GobCodec takes any", key, codec)
 		}
 		keys = append(keys, text)
 	}
@@ -122,19 +137,6 @@ func anyKeys(values map[string]any) map[any]any {
 		m[key] = value
 	}
 	return m
-}
-
-func cannotEncode(key string, value any, err error) error {
-	return fmt.Errorf("%s, a %T: %w", keyName(key), value, err)
-}
-
-func (c bytesCodec) blame(values map[string]any, err error) error {
-	for key, value := range values {
-		if _, one := c.marshal(map[string]any{key: value}); one != nil {
-			return cannotEncode(key, value, one)
-		}
-	}
-	return err
 }
 
 // keyName writes a key of Values as in Go source, if it is of a basic type; a key of another type may hold secrets.

@@ -6,9 +6,9 @@ import (
 	"encoding/gob"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"time"
 
@@ -29,11 +29,7 @@ type GobCodec struct{}
 
 // Encode implements [Codec].
 func (GobCodec) Encode(session *sessions.Session) (bson.RawValue, error) {
-	value, err := appendCompact(bsonraw.BeginBinary(bson.TypeBinaryGeneric, roughSize(session.Values)), session.Values)
-	if err != nil {
-		return bson.RawValue{}, err
-	}
-	return bsonraw.EndBinary(value), nil
+	return encoded(session.Values, encodeCompact)
 }
 
 // Decode implements [Codec].
@@ -41,8 +37,8 @@ func (GobCodec) Decode(value bson.RawValue, session *sessions.Session) error {
 	return decodeAny(value, session, decodeGob)
 }
 
-// differ compares the forms: equal values have equal forms, except in a gob stream.
-func (GobCodec) differ(mine, stored bson.RawValue) (different, known bool) {
+// gobDiffers compares the forms: equal values have equal forms, except in a gob stream.
+func gobDiffers(mine, stored bson.RawValue) (different, known bool) {
 	whole := func(value bson.RawValue) bool {
 		_, data, ok := value.BinaryOK()
 		return ok && bytes.HasPrefix(data, []byte(compactWhole))
@@ -74,17 +70,6 @@ func decodeStream(data []byte) (map[any]any, error) {
 	values := make(map[any]any)
 	err := gob.NewDecoder(bytes.NewReader(data)).Decode(&values)
 	return values, err
-}
-
-// gobError names the key whose value does not encode, and says what to do about it.
-func gobError(values map[any]any, err error) error {
-	for key, value := range values {
-		one := gob.NewEncoder(io.Discard).Encode(map[any]any{key: value})
-		if one != nil {
-			return fmt.Errorf("%s: %w; gob needs gob.Register(%T{}) at start, and exported fields", keyName(key), one, value)
-		}
-	}
-	return err
 }
 
 // GobCodec stores the compact form. Like gob it keeps the exact type of every value, but it stores no description
@@ -136,8 +121,8 @@ var (
 	errDamaged  = errors.New("the payload is damaged")
 )
 
-// appendCompact appends the compact form of values.
-func appendCompact(b []byte, values map[any]any) ([]byte, error) {
+// encodeCompact returns values in the compact form.
+func encodeCompact(values map[any]any) (bson.RawValue, error) {
 	var few [16]string
 	keys, rest := few[:0], map[any]any(nil)
 	for key, value := range values {
@@ -148,29 +133,31 @@ func appendCompact(b []byte, values map[any]any) ([]byte, error) {
 		}
 	}
 	slices.Sort(keys)
-	start := len(b)
-	b = append(b, compactWhole...)
+	w := compactWriter{data: bsonraw.BeginBinary(bson.TypeBinaryGeneric, roughSize(values))}
+	start := len(w.data)
+	w.data = append(w.data, compactWhole...)
 	for _, key := range keys {
-		longer, err := appendValue(appendText(b, key, 1), values[key], 0)
-		if errors.Is(err, errUncommon) {
+		before := len(w.data)
+		w.text(key, 1)
+		w.value(values[key], 0)
+		if errors.Is(w.err, errUncommon) {
 			rest = with(rest, key, values[key])
-			continue
+			w.data, w.err = w.data[:before], nil
 		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", keyName(key), err)
+	}
+	w.data = append(w.data, 0)
+	if rest == nil || w.err != nil {
+		return bsonraw.EndBinary(w.data), w.err
+	}
+	copy(w.data[start:], compactMixed)
+	stream := bytes.NewBuffer(w.data)
+	err := gob.NewEncoder(stream).Encode(rest)
+	if err != nil {
+		for _, value := range rest {
+			err = fmt.Errorf("%w; gob needs gob.Register(%T{}) at start, and exported fields", err, value)
 		}
-		b = longer
 	}
-	b = append(b, 0)
-	if rest == nil {
-		return b, nil
-	}
-	copy(b[start:], compactMixed)
-	stream := bytes.NewBuffer(b)
-	if err := gob.NewEncoder(stream).Encode(rest); err != nil {
-		return nil, gobError(rest, err)
-	}
-	return stream.Bytes(), nil
+	return bsonraw.EndBinary(stream.Bytes()), err
 }
 
 // with sets a key of a map, which it makes if it is nil.
@@ -182,116 +169,105 @@ func with(values map[any]any, key, value any) map[any]any {
 	return values
 }
 
-// appendValue appends kind and content of a value, or returns errUncommon if there is no kind for its type.
-func appendValue(b []byte, value any, depth int) ([]byte, error) {
-	if depth > values.MaxDepth {
-		return nil, errTooDeep
+// compactWriter writes a compact form. After an error, which stays, it writes no values.
+type compactWriter struct {
+	data []byte
+	err  error
+}
+
+// value writes kind and content of a value. The error is errUncommon if there is no kind for its type.
+func (w *compactWriter) value(value any, depth int) {
+	if w.err == nil && depth > values.MaxDepth {
+		w.err = errTooDeep
+	}
+	if w.err != nil {
+		return
 	}
 	switch v := value.(type) {
 	case nil:
-		return append(b, kindNil), nil
+		w.data = append(w.data, kindNil)
 	case bool:
+		kind := kindFalse
 		if v {
-			return append(b, kindTrue), nil
+			kind = kindTrue
 		}
-		return append(b, kindFalse), nil
+		w.data = append(w.data, kind)
 	case string:
-		return appendText(append(b, kindString), v, 0), nil
+		w.data = append(w.data, kindString)
+		w.text(v, 0)
 	case time.Time:
-		return appendTime(b, v)
+		w.time(v)
 	case []byte:
-		return append(appendCount(b, kindBytes, v == nil, len(v)), v...), nil
+		w.count(kindBytes, v == nil, len(v))
+		w.data = append(w.data, v...)
 	case []string:
-		b = appendCount(b, kindStrings, v == nil, len(v))
+		w.count(kindStrings, v == nil, len(v))
 		for _, text := range v {
-			b = appendText(b, text, 0)
+			w.text(text, 0)
 		}
-		return b, nil
 	case []any:
-		return appendList(b, v, depth+1)
-	case map[string]string:
-		b = appendCount(b, kindTexts, v == nil, len(v))
-		for _, key := range slices.Sorted(maps.Keys(v)) {
-			b = appendText(appendText(b, key, 0), v[key], 0)
+		w.count(kindList, v == nil, len(v))
+		for _, item := range v {
+			w.value(item, depth+1)
 		}
-		return b, nil
+	case map[string]string:
+		writeMap(w, kindTexts, v, func(text string) { w.text(text, 0) })
 	case map[string]any:
-		return appendMap(b, v, depth+1)
+		writeMap(w, kindMap, v, func(item any) { w.value(item, depth+1) })
+	default:
+		w.number(value)
 	}
-	return appendNumber(b, value)
 }
 
-func appendNumber(b []byte, value any) ([]byte, error) {
+// writeMap writes a map in the order of its keys.
+func writeMap[T any](w *compactWriter, kind byte, m map[string]T, write func(T)) {
+	w.count(kind, m == nil, len(m))
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		w.text(key, 0)
+		write(m[key])
+	}
+}
+
+// number writes an integer, whose kinds are in the order of reflect's, or a float.
+func (w *compactWriter) number(value any) {
 	switch v := value.(type) {
-	case int:
-		return binary.AppendVarint(append(b, kindInt), int64(v)), nil
-	case int8:
-		return binary.AppendVarint(append(b, kindInt8), int64(v)), nil
-	case int16:
-		return binary.AppendVarint(append(b, kindInt16), int64(v)), nil
-	case int32:
-		return binary.AppendVarint(append(b, kindInt32), int64(v)), nil
-	case int64:
-		return binary.AppendVarint(append(b, kindInt64), v), nil
-	case uint:
-		return binary.AppendUvarint(append(b, kindUint), uint64(v)), nil
-	case uint8:
-		return binary.AppendUvarint(append(b, kindUint8), uint64(v)), nil
-	case uint16:
-		return binary.AppendUvarint(append(b, kindUint16), uint64(v)), nil
-	case uint32:
-		return binary.AppendUvarint(append(b, kindUint32), uint64(v)), nil
-	case uint64:
-		return binary.AppendUvarint(append(b, kindUint64), v), nil
+	case int, int8, int16, int32, int64:
+		n := reflect.ValueOf(v)
+		w.data = binary.AppendVarint(append(w.data, kindInt+byte(n.Kind()-reflect.Int)), n.Int())
+	case uint, uint8, uint16, uint32, uint64:
+		n := reflect.ValueOf(v)
+		w.data = binary.AppendUvarint(append(w.data, kindUint+byte(n.Kind()-reflect.Uint)), n.Uint())
 	case float32:
-		return binary.LittleEndian.AppendUint32(append(b, kindFloat32), math.Float32bits(v)), nil
+		w.data = binary.LittleEndian.AppendUint32(append(w.data, kindFloat32), math.Float32bits(v))
 	case float64:
-		return binary.LittleEndian.AppendUint64(append(b, kindFloat64), math.Float64bits(v)), nil
+		w.data = binary.LittleEndian.AppendUint64(append(w.data, kindFloat64), math.Float64bits(v))
+	default:
+		w.err = errUncommon
 	}
-	return b, errUncommon
 }
 
-// appendText appends the length of text plus more, and its bytes.
-func appendText(b []byte, text string, more int) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(text)+more)), text...) //nolint:gosec // lengths are not negative
+// text writes the length of text plus more, and its bytes.
+func (w *compactWriter) text(text string, more int) {
+	w.data = append(binary.AppendUvarint(w.data, uint64(len(text)+more)), text...) //nolint:gosec // lengths are not negative
 }
 
-// appendCount appends a kind and the length of something that may be nil.
-func appendCount(b []byte, kind byte, isNil bool, length int) []byte {
-	if isNil {
-		return append(b, kind, 0)
+// count writes a kind and the length of something that may be nil.
+func (w *compactWriter) count(kind byte, isNil bool, length int) {
+	if w.data = append(w.data, kind); isNil {
+		length = -1
 	}
-	return binary.AppendUvarint(append(b, kind), uint64(length)+1) //nolint:gosec // lengths are not negative
+	w.data = binary.AppendUvarint(w.data, uint64(length+1)) //nolint:gosec // not negative
 }
 
-// appendTime leaves a time without a binary form to gob, which reports it.
-func appendTime(b []byte, t time.Time) ([]byte, error) {
+// time leaves a time without a binary form to gob, which reports it.
+func (w *compactWriter) time(t time.Time) {
 	var few [20]byte
 	form, err := t.AppendBinary(few[:0])
 	if err != nil {
-		return b, errUncommon
+		w.err = errUncommon
+		return
 	}
-	return append(append(b, kindTime, byte(len(form))), form...), nil //nolint:gosec // 15 or 16
-}
-
-func appendList(b []byte, list []any, depth int) (_ []byte, err error) {
-	b = appendCount(b, kindList, list == nil, len(list))
-	for _, value := range list {
-		if b, err = appendValue(b, value, depth); err != nil {
-			return nil, err
-		}
-	}
-	return b, nil
-}
-
-func appendMap(b []byte, values map[string]any, depth int) (_ []byte, err error) {
-	b = appendCount(b, kindMap, values == nil, len(values))
-	for _, key := range slices.Sorted(maps.Keys(values)) {
-		if b, err = appendValue(appendText(b, key, 0), values[key], depth); err != nil {
-			return nil, err
-		}
-	}
-	return b, nil
+	w.data = append(append(w.data, kindTime, byte(len(form))), form...) //nolint:gosec // 15 or 16
 }
 
 // compactReader reads a compact form. After an error, which stays, it reads zero values.
@@ -307,12 +283,10 @@ func (r *compactReader) left() uint64 { return uint64(len(r.data) - r.at) } //no
 func (r *compactReader) fail() { r.err, r.at = errDamaged, len(r.data) }
 
 func (r *compactReader) byte() byte {
-	if r.at == len(r.data) {
-		r.fail()
-		return kindNil
+	if b := r.take(1); b != "" {
+		return b[0]
 	}
-	r.at++
-	return r.data[r.at-1]
+	return kindNil
 }
 
 func (r *compactReader) uvarint() uint64 {

@@ -20,11 +20,15 @@ type JSONCodec struct{}
 
 // Encode implements [Codec].
 func (JSONCodec) Encode(session *sessions.Session) (bson.RawValue, error) {
-	keys, err := sortedKeys(session.Values, "JSONCodec")
+	return encoded(session.Values, encodeJSON)
+}
+
+func encodeJSON(values map[any]any) (bson.RawValue, error) {
+	keys, err := sortedKeys(values, "JSONCodec")
 	if err != nil {
 		return bson.RawValue{}, err
 	}
-	buf := bytes.NewBuffer(make([]byte, 4, roughSize(session.Values)))
+	buf := bytes.NewBuffer(make([]byte, 4, roughSize(values)))
 	encoder := json.NewEncoder(buf)
 	encoder.SetEscapeHTML(false)
 	buf.WriteByte('{')
@@ -34,8 +38,8 @@ func (JSONCodec) Encode(session *sessions.Session) (bson.RawValue, error) {
 		}
 		_ = encoder.Encode(key) // never fails; the colon replaces the line break at its end
 		buf.Bytes()[buf.Len()-1] = ':'
-		if err := encoder.Encode(session.Values[key]); err != nil {
-			return bson.RawValue{}, cannotEncode(key, session.Values[key], err)
+		if err := encoder.Encode(values[key]); err != nil {
+			return bson.RawValue{}, err
 		}
 		buf.Truncate(buf.Len() - 1)
 	}
@@ -49,12 +53,9 @@ func (JSONCodec) Decode(value bson.RawValue, session *sessions.Session) error {
 	return decodeAny(value, session, decodeGob)
 }
 
-// differ walks over the keys and values of both objects side by side, since this codec sorts them, and decodes only values
-// that are written differently. White space between tokens, or a stored text that is no object, makes it unknown.
-func (JSONCodec) differ(mine, stored bson.RawValue) (different, known bool) {
-	if stored.Type != bson.TypeString {
-		return false, false
-	}
+// jsonDiffers walks over the keys and values of both objects side by side, since the codec sorts them, and decodes only
+// values that are written differently. White space between tokens, or a stored text that is no object, makes it unknown.
+func jsonDiffers(mine, stored bson.RawValue) (different, known bool) {
 	a, b := textOf(mine), textOf(stored)
 	for isKey := true; len(a) > 1 && len(b) > 1 && a[0] == b[0]; isKey = !isKey { // a brace, colon or comma
 		var x, y []byte

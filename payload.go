@@ -85,13 +85,16 @@ func (p payloads) changed(mine, stored bson.RawValue) (bool, error) {
 // differ reports whether two payloads hold different values, if the codec can tell without decoding them: it has just
 // encoded mine, and may have written stored long ago. Codecs that embed one of these do not count.
 func (p payloads) differ(mine, stored bson.RawValue) (different, known bool) {
-	switch codec := p.codec.(type) {
+	if mine.Type != stored.Type {
+		return false, false
+	}
+	switch p.codec.(type) {
 	case GobCodec:
-		return codec.differ(mine, stored)
+		return gobDiffers(mine, stored)
 	case JSONCodec:
-		return codec.differ(mine, stored)
+		return jsonDiffers(mine, stored)
 	case BSONCodec:
-		return codec.differ(mine, stored)
+		return bsonraw.Differ(mine, stored)
 	}
 	return false, false
 }
