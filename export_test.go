@@ -10,11 +10,11 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// SetClock makes a Store take the time from now, cut to milliseconds.
+// SetClock makes a Store of New or NewMemory take the time from now, cut to milliseconds.
 func SetClock(s *Store, now func() time.Time) {
-	if s.removal.cancel != nil { // it reads the clock too
-		s.removal.stop()
-		defer s.removal.start(s)
+	if len(s.closing) > 0 { // the removal reads the clock too
+		_ = s.Close()
+		defer StartRemoval(s)
 	}
 	s.now = func() time.Time { return now().UTC().Truncate(time.Millisecond) }
 }
@@ -24,7 +24,7 @@ func SetClock(s *Store, now func() time.Time) {
 func SetTimeout(s *Store, d time.Duration) { s.cfg.Timeout = d }
 
 // StartRemoval starts the removal that New starts for AutoRemoveInterval, after SetClock.
-func StartRemoval(s *Store) { s.removal.start(s) }
+func StartRemoval(s *Store) { s.closing = []func(){s.startRemoval()} }
 
 // ShareMemory makes a Store of NewMemory keep its sessions where another one does, like a second process.
 func ShareMemory(s, with *Store) { s.server = with.server }

@@ -119,13 +119,8 @@ func (c indexed) dropIndex(name string) string {
 func (c indexed) retry(ctx context.Context, command func() error) error {
 	for {
 		err := command()
-		if !hasCode(err, codeConflictingOperation, codeBackgroundOperationRunning) {
+		if !hasCode(err, codeConflictingOperation, codeBackgroundOperationRunning) || sleep(ctx, 50*time.Millisecond) != nil {
 			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }

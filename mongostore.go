@@ -38,8 +38,7 @@ type Store struct {
 	server    server
 	states    states
 	locks     *locks
-	removal   removal
-	closed    func()           // disconnects the client, once; nil unless Open created it
+	closing   []func()         // what Close calls; each may be called again
 	now       func() time.Time // in whole milliseconds, as times are stored
 }
 
@@ -74,26 +73,24 @@ func New(ctx context.Context, coll *mongo.Collection, cfg *Config, keyPairs ...[
 // collection is Config.Collection or "sessions". Open returns when ctx ends, even if the driver still waits for a
 // connection. Everything else is as in New.
 func Open(ctx context.Context, uri string, cfg *Config, keyPairs ...[]byte) (*Store, error) {
-	if cfg == nil {
-		cfg = new(Config)
+	s, err := newStore(cfg, keyPairs)
+	if err != nil { // before there is a client to disconnect
+		return nil, err
 	}
-	database := cmp.Or(cfg.Database, databaseOf(uri))
+	database := cmp.Or(s.cfg.Database, databaseOf(uri))
 	if database == "" {
 		return nil, errors.New("mongostore: no database: put it into the URI, as in mongodb://host/database, or into Config.Database")
 	}
-	if _, err := newStore(cfg, keyPairs); err != nil { // before there is a client to disconnect
-		return nil, err
-	}
-	client, err := mongo.Connect(options.Client().ApplyURI(uri), cfg.ClientOptions)
+	client, err := mongo.Connect(options.Client().ApplyURI(uri), s.cfg.ClientOptions)
 	if err != nil {
 		return nil, fmt.Errorf("mongostore: Open: %w", withoutPassword(err))
 	}
-	s, err := newOn(ctx, client.Database(database).Collection(cmp.Or(cfg.Collection, "sessions")), cfg, keyPairs)
+	s, err = newOn(ctx, client.Database(database).Collection(cmp.Or(s.cfg.Collection, "sessions")), cfg, keyPairs)
 	if err != nil {
 		abandon(ctx, client)
 		return nil, err
 	}
-	s.closed = sync.OnceFunc(func() { disconnect(client) }) //nolint:contextcheck // Close has none
+	s.closing = append(s.closing, sync.OnceFunc(func() { disconnect(client) })) //nolint:contextcheck // Close has none
 	return s, nil
 }
 
@@ -137,15 +134,13 @@ func disconnect(client *mongo.Client) {
 	_ = client.Disconnect(ctx) // when ctx ends, it closes what is still in use
 }
 
+// newOn returns a Store that keeps its sessions in coll, or in memory if that is nil.
 func newOn(ctx context.Context, coll *mongo.Collection, cfg *Config, keyPairs [][]byte) (*Store, error) {
 	s, err := newStore(cfg, keyPairs)
 	if err != nil {
 		return nil, err
 	}
-	s.server.backend = record.NewCollection(coll, record.Options{
-		ReadPreference: s.cfg.ReadPreference, WriteConcern: s.cfg.WriteConcern,
-		LastModified: s.cfg.LastModified, Forgets: s.cfg.PlainIDs,
-	})
+	s.server.backend = s.newBackend(coll)
 	interval := s.cfg.AutoRemove == AutoRemoveInterval
 	if !s.cfg.NoIndexes {
 		native, err := s.ensureIndexes(ctx)
@@ -155,9 +150,22 @@ func newOn(ctx context.Context, coll *mongo.Collection, cfg *Config, keyPairs []
 		interval = interval || s.cfg.AutoRemove == AutoRemoveNative && !native
 	}
 	if interval {
-		s.removal.start(s) //nolint:contextcheck // it goes on until Close
+		s.closing = append(s.closing, s.startRemoval()) //nolint:contextcheck // it goes on until Close
 	}
 	return s, nil
+}
+
+func (s *Store) newBackend(coll *mongo.Collection) record.Backend {
+	switch {
+	case coll != nil:
+		return record.NewCollection(coll, record.Options{
+			ReadPreference: s.cfg.ReadPreference, WriteConcern: s.cfg.WriteConcern,
+			LastModified: s.cfg.LastModified, Forgets: s.cfg.PlainIDs,
+		})
+	case s.cfg.AutoRemove == AutoRemoveNative:
+		return record.NewMemory(func() time.Time { return s.now().Add(-removalGrace) })
+	}
+	return record.NewMemory(nil)
 }
 
 // NewMemory returns a Store that keeps its sessions in the process, for tests and demos. It behaves like a Store of New
@@ -167,19 +175,7 @@ func NewMemory(cfg *Config, keyPairs ...[]byte) (*Store, error) {
 	if len(keyPairs) == 0 && (cfg == nil || len(cfg.CookieCodecs) == 0) {
 		keyPairs = [][]byte{securecookie.GenerateRandomKey(32)}
 	}
-	s, err := newStore(cfg, keyPairs)
-	if err != nil {
-		return nil, err
-	}
-	var expired func() time.Time
-	if s.cfg.AutoRemove == AutoRemoveNative {
-		expired = func() time.Time { return s.now().Add(-removalGrace) }
-	}
-	s.server.backend = record.NewMemory(expired)
-	if s.cfg.AutoRemove == AutoRemoveInterval {
-		s.removal.start(s)
-	}
-	return s, nil
+	return newOn(context.Background(), nil, cfg, keyPairs)
 }
 
 // newStore returns a Store that lacks only its backend.
@@ -348,9 +344,8 @@ func (s *Store) Collection() *mongo.Collection {
 // Close stops the removal of expired sessions, waits for it to end, and disconnects the client if Open created it. It may
 // be called more than once, at any time, and always returns nil.
 func (s *Store) Close() error {
-	s.removal.stop()
-	if s.closed != nil {
-		s.closed()
+	for _, end := range s.closing {
+		end()
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package mongostore
 import (
 	"context"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/mongostore/mongostore/internal/record"
@@ -16,32 +15,21 @@ const (
 	removalRest = 4
 )
 
-// removal is the goroutine that deletes expired sessions each RemoveInterval.
-type removal struct {
-	mu     sync.Mutex
-	cancel context.CancelFunc // nil: not running
-	done   chan struct{}
-}
-
-func (l *removal) start(s *Store) {
+// startRemoval deletes expired sessions each RemoveInterval, in a goroutine. stop ends it and waits for that.
+func (s *Store) startRemoval() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	l.cancel, l.done = cancel, make(chan struct{})
-	go l.run(ctx, s)
-}
-
-// stop ends the goroutine, if it runs, and waits for it.
-func (l *removal) stop() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cancel != nil {
-		l.cancel()
-		<-l.done
-		l.cancel = nil
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.removeRegularly(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
 	}
 }
 
-func (l *removal) run(ctx context.Context, s *Store) {
-	defer close(l.done)
+func (s *Store) removeRegularly(ctx context.Context) {
 	for {
 		interval := s.cfg.RemoveInterval
 		if sleep(ctx, interval-interval/10+rand.N(interval/5)) != nil { //nolint:gosec // jitter
@@ -65,16 +53,17 @@ func (s *Store) RemoveExpired(ctx context.Context) (removed int64, err error) {
 }
 
 func (s *Store) removeBatches(ctx context.Context, until time.Time) (removed int64, err error) {
-	for found := record.RemovalBatch; found == record.RemovalBatch && err == nil; {
-		var n int64
+	for {
 		began := time.Now()
-		found, n, err = s.removeBatch(ctx, until)
+		found, n, err := s.removeBatch(ctx, until)
 		removed += n
 		if found == record.RemovalBatch && err == nil {
 			err = sleep(ctx, removalRest*time.Since(began))
 		}
+		if found < record.RemovalBatch || err != nil {
+			return removed, unavailable(err)
+		}
 	}
-	return removed, unavailable(err)
 }
 
 func (s *Store) removeBatch(ctx context.Context, until time.Time) (int, int64, error) {
