@@ -150,12 +150,10 @@ func keyName(key any) string {
 
 // roughSize guesses how long an encoding of values will be.
 func roughSize(values map[any]any) int {
-	size := 64
+	size := 64 + 32*len(values)
 	for _, value := range values {
-		if text, ok := value.(string); ok {
-			size += len(text)
-		}
-		size += 32
+		text, _ := value.(string)
+		size += len(text)
 	}
 	return size
 }

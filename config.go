@@ -18,21 +18,11 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 )
 
-// Defaults of [Config].
+// Defaults of [Config] that others go by too.
 const (
-	defaultTTL            = 14 * 24 * time.Hour
-	defaultTouchAfter     = time.Second
-	defaultRemoveInterval = 10 * time.Minute
-	defaultMaxBytes       = 1 << 20
-	defaultTimeout        = 5 * time.Second
+	defaultTouchAfter = time.Second
+	defaultTimeout    = 5 * time.Second
 )
-
-// maxPayload leaves room for the other fields in a document of 16 MiB, the most that MongoDB stores.
-const maxPayload = 15 << 20
-
-// maxPlainPayload is maxPayload under PlainIDs, where an update carries the old payload beside the new one and
-// MongoDB takes 16 MiB and 16 KiB of both: two of 8,396,000 bytes on MongoDB 6.0.
-const maxPlainPayload = 7 << 20
 
 // Config holds the options of a [Store]. The zero value of each field is its default, and a nil Config means all
 // defaults. New, Open and NewMemory copy it, so later changes have no effect, and report every field that is out of
@@ -195,21 +185,23 @@ func (c *Config) withDefaults() Config {
 	if c != nil {
 		d = *c
 	}
-	d.TTL = cmp.Or(d.TTL, defaultTTL)
+	d.TTL = cmp.Or(d.TTL, 14*24*time.Hour)
 	d.TouchAfter = cmp.Or(d.TouchAfter, defaultTouchAfter)
-	d.RemoveInterval = cmp.Or(d.RemoveInterval, defaultRemoveInterval)
-	d.MaxBytes = cmp.Or(d.MaxBytes, defaultMaxBytes)
+	d.RemoveInterval = cmp.Or(d.RemoveInterval, 10*time.Minute)
+	d.MaxBytes = cmp.Or(d.MaxBytes, 1<<20)
 	d.Timeout = cmp.Or(d.Timeout, defaultTimeout)
 	d.ReadPreference = cmp.Or(d.ReadPreference, readpref.Primary())
 	d.Logger = cmp.Or(d.Logger, slog.Default())
-	if d.PayloadCodec == nil {
-		d.PayloadCodec = GobCodec{}
-	}
+	d.PayloadCodec = cmp.Or[Codec](d.PayloadCodec, GobCodec{})
 	return d
 }
 
 // validate reports every field that is out of bounds. c has its defaults.
 func (c *Config) validate() error {
+	most, why := 15<<20, "" // MongoDB stores documents of 16 MiB
+	if c.PlainIDs {         // both payloads share 16 MiB and 16 KiB: two of 8,396,000 bytes fit on MongoDB 6.0
+		most, why = 7<<20, ", as an update under PlainIDs carries the old values too"
+	}
 	return errors.Join(
 		durationWithin("TTL", c.TTL, time.Second, maxLifetime),
 		durationWithin("MaxLifetime", c.MaxLifetime, 0, maxLifetime),
@@ -221,21 +213,14 @@ func (c *Config) validate() error {
 			"AutoRemove is %d, not one of AutoRemoveNative, AutoRemoveInterval and AutoRemoveDisabled", int(c.AutoRemove)),
 		check(c.OnConflict >= OnConflictMerge && c.OnConflict <= OnConflictFail,
 			"OnConflict is %d, not one of OnConflictMerge, OnConflictOverwrite and OnConflictFail", int(c.OnConflict)),
-		c.checkMaxBytes(),
+		check(c.MaxBytes >= 64 && c.MaxBytes <= most,
+			"MaxBytes is %d, not between 64 and %d (%d MiB)%s", c.MaxBytes, most, most>>20, why),
 		check(c.TransformID == nil || c.PlainIDs, "TransformID is set without PlainIDs; split tokens are stored as a hash anyway"),
 		check(!c.AcceptUnsealed || c.Sealer != nil, "AcceptUnsealed is set without a Sealer"),
 		checkParts(c.Sealer, c.PayloadCodec),
 		check(c.WriteConcern == nil || c.WriteConcern.Acknowledged(),
 			"WriteConcern is w:0, unacknowledged: the store could not tell whether a session was stored; use w:1 or more"),
 	)
-}
-
-func (c *Config) checkMaxBytes() error {
-	if c.PlainIDs {
-		return check(c.MaxBytes >= 64 && c.MaxBytes <= maxPlainPayload,
-			"MaxBytes is %d, not between 64 and %d (7 MiB), as an update under PlainIDs carries the old values too", c.MaxBytes, maxPlainPayload)
-	}
-	return check(c.MaxBytes >= 64 && c.MaxBytes <= maxPayload, "MaxBytes is %d, not between 64 and %d (15 MiB)", c.MaxBytes, maxPayload)
 }
 
 func durationWithin(field string, value, least, most time.Duration) error {
@@ -263,21 +248,19 @@ func check(ok bool, format string, args ...any) error {
 // newCodecs returns the codecs of the cookie, from key pairs or Config.CookieCodecs, and tries out each: securecookie
 // itself reports a bad key only at the first request, or falls back to an older pair.
 func newCodecs(codecs []securecookie.Codec, keyPairs [][]byte) ([]securecookie.Codec, error) {
-	switch {
+	switch err := checkKeyPairs(keyPairs); {
 	case len(codecs) > 0 && len(keyPairs) > 0:
 		return nil, errors.New("mongostore: both Config.CookieCodecs and keys are set; give one of the two")
 	case len(codecs) == 0 && len(keyPairs) == 0:
 		return nil, errors.New("mongostore: no keys: New needs an authentication key, 32 or 64 random bytes, or Config.CookieCodecs")
-	case len(codecs) == 0:
-		if err := checkKeyPairs(keyPairs); err != nil {
-			return nil, err
-		}
-		codecs = securecookie.CodecsFromPairs(keyPairs...)
-		for _, codec := range codecs {
-			codec.(*securecookie.SecureCookie).SetSerializer(securecookie.NopEncoder{})
-		}
+	case err != nil:
+		return nil, err
 	}
-	codecs = slices.Clone(codecs)
+	made := securecookie.CodecsFromPairs(keyPairs...)
+	for _, codec := range made {
+		codec.(*securecookie.SecureCookie).SetSerializer(securecookie.NopEncoder{})
+	}
+	codecs = append(made, codecs...)
 	for i, codec := range codecs {
 		if codec == nil {
 			return nil, fmt.Errorf("mongostore: Config.CookieCodecs[%d] is nil", i)

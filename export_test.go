@@ -64,7 +64,7 @@ func OpenDocument(s *Store, document []byte, name string) (session *sessions.Ses
 
 // Differ reports what a codec makes of two payloads without decoding them.
 func Differ(codec Codec, mine, stored bson.RawValue) (different, known bool) {
-	return payloads{codec: codec}.differ(mine, stored)
+	return payloads{&Config{PayloadCodec: codec}}.differ(mine, stored)
 }
 
 // UnknownWrites counts the writes of a session that Save keeps because it does not know what became of them.

@@ -233,10 +233,12 @@ func (w *compactWriter) number(value any) {
 	switch v := value.(type) {
 	case int, int8, int16, int32, int64:
 		n := reflect.ValueOf(v)
-		w.data = binary.AppendVarint(append(w.data, kindInt+byte(n.Kind()-reflect.Int)), n.Int())
+		kind := kindInt + byte(n.Kind()-reflect.Int) //nolint:gosec // at most 4 more
+		w.data = binary.AppendVarint(append(w.data, kind), n.Int())
 	case uint, uint8, uint16, uint32, uint64:
 		n := reflect.ValueOf(v)
-		w.data = binary.AppendUvarint(append(w.data, kindUint+byte(n.Kind()-reflect.Uint)), n.Uint())
+		kind := kindUint + byte(n.Kind()-reflect.Uint) //nolint:gosec // at most 4 more
+		w.data = binary.AppendUvarint(append(w.data, kind), n.Uint())
 	case float32:
 		w.data = binary.LittleEndian.AppendUint32(append(w.data, kindFloat32), math.Float32bits(v))
 	case float64:
@@ -256,7 +258,7 @@ func (w *compactWriter) count(kind byte, isNil bool, length int) {
 	if w.data = append(w.data, kind); isNil {
 		length = -1
 	}
-	w.data = binary.AppendUvarint(w.data, uint64(length+1)) //nolint:gosec // not negative
+	w.data = binary.AppendUvarint(w.data, uint64(length+1))
 }
 
 // time leaves a time without a binary form to gob, which reports it.
@@ -297,11 +299,6 @@ func (r *compactReader) uvarint() uint64 {
 	}
 	r.at += n
 	return v
-}
-
-func (r *compactReader) varint() int64 {
-	n := r.uvarint()
-	return int64(n>>1) ^ -int64(n&1) // zigzag
 }
 
 // take returns the next n bytes.
@@ -364,46 +361,38 @@ func (r *compactReader) value(depth int) any {
 }
 
 func (r *compactReader) number(kind byte) any {
-	switch kind {
-	case kindInt:
-		n := r.varint()
-		if int64(int(n)) != n { // of a wider machine
+	switch {
+	case kind >= kindInt && kind <= kindUint64:
+		value, fits := integers[kind-kindInt](r.uvarint())
+		if !fits {
 			r.fail()
 		}
-		return int(n)
-	case kindInt8:
-		return int8(r.varint()) //nolint:gosec // it was one
-	case kindInt16:
-		return int16(r.varint()) //nolint:gosec // it was one
-	case kindInt32:
-		return int32(r.varint()) //nolint:gosec // it was one
-	case kindInt64:
-		return r.varint()
-	case kindUint:
-		n := r.uvarint()
-		if uint64(uint(n)) != n {
-			r.fail()
-		}
-		return uint(n)
-	case kindUint8:
-		return uint8(r.uvarint()) //nolint:gosec // it was one
-	case kindUint16:
-		return uint16(r.uvarint()) //nolint:gosec // it was one
-	case kindUint32:
-		return uint32(r.uvarint()) //nolint:gosec // it was one
-	case kindUint64:
-		return r.uvarint()
-	case kindFloat32:
+		return value
+	case kind == kindFloat32:
 		var b [4]byte
 		copy(b[:], r.take(4))
 		return math.Float32frombits(binary.LittleEndian.Uint32(b[:]))
-	case kindFloat64:
+	case kind == kindFloat64:
 		var b [8]byte
 		copy(b[:], r.take(8))
 		return math.Float64frombits(binary.LittleEndian.Uint64(b[:]))
 	}
 	r.fail()
 	return nil
+}
+
+// integers are those of the kinds from kindInt to kindUint64.
+var integers = [...]func(stored uint64) (value any, fits bool){
+	integer[int], integer[int8], integer[int16], integer[int32], integer[int64],
+	integer[uint], integer[uint8], integer[uint16], integer[uint32], integer[uint64],
+}
+
+// integer returns a stored integer as a T. It does not fit if it is of a wider machine.
+func integer[T int | int8 | int16 | int32 | int64 | uint | uint8 | uint16 | uint32 | uint64](n uint64) (value any, fits bool) {
+	if ^T(0) < 0 { // signed: zigzag
+		n = n>>1 ^ -(n & 1)
+	}
+	return T(n), uint64(T(n)) == n
 }
 
 func (r *compactReader) time() (t time.Time) {

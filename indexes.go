@@ -32,12 +32,16 @@ func (s *Store) ensureIndexes(ctx context.Context) (native bool, err error) {
 		return true, nil
 	}
 	c := indexed{collection}
-	if err := c.checkAcknowledged(ctx); err != nil {
-		return false, err
+	_, err = c.Update(ctx, record.Match{}, new(record.Record), record.Deadline) // matches nothing, but tries the write concern
+	switch {
+	case errors.Is(err, record.ErrUnacknowledged):
+		return false, fmt.Errorf("mongostore: %w", err)
+	case mongo.IsTimeout(err): // no need to wait once more; what else is wrong, the index commands report more clearly
+		return false, c.explainIndexError(err)
 	}
 	native = s.cfg.AutoRemove == AutoRemoveNative
 	err = c.ensureIndex(ctx, "expires", options.Index(), native)
-	if native && ttlUnsupported(err) {
+	if native && hasCode(err, codeBadValue, codeCommandNotSupported, codeNotImplemented, codeNotSupported) {
 		s.cfg.Logger.Warn("mongostore: the server has no TTL indexes; expired sessions are removed by AutoRemoveInterval instead",
 			"interval", s.cfg.RemoveInterval, "error", err)
 		native = false
@@ -54,18 +58,6 @@ func (s *Store) ensureIndexes(ctx context.Context) (native bool, err error) {
 
 // indexed is a collection with indexes.
 type indexed struct{ *record.Collection }
-
-// checkAcknowledged tries the collection's write concern.
-func (c indexed) checkAcknowledged(ctx context.Context) error {
-	_, err := c.Update(ctx, record.Match{}, new(record.Record), record.Deadline) // matches nothing
-	switch {
-	case errors.Is(err, record.ErrUnacknowledged):
-		return fmt.Errorf("mongostore: %w", err)
-	case mongo.IsTimeout(err): // no need to wait once more
-		return c.explainIndexError(err)
-	}
-	return nil // the index commands report anything else more clearly
-}
 
 // ensureIndex creates an index on one field, unless there is one. If it must be a TTL index, it changes an existing one.
 func (c indexed) ensureIndex(ctx context.Context, field string, opts *options.IndexOptionsBuilder, ttl bool) error {
@@ -170,8 +162,4 @@ func (c indexed) explainIndexError(err error) error {
 		return fmt.Errorf("mongostore: indexes: %w: %w", ErrUnavailable, err)
 	}
 	return fmt.Errorf("mongostore: indexes: %w", err)
-}
-
-func ttlUnsupported(err error) bool {
-	return hasCode(err, codeBadValue, codeCommandNotSupported, codeNotImplemented, codeNotSupported)
 }

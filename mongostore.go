@@ -117,15 +117,12 @@ func databaseOf(uri string) string {
 // abandon disconnects the client of an Open that failed, and waits for that until ctx ends. The driver waits
 // longer: for a connection that is being made, up to its connect timeout. Then it goes on in the background.
 func abandon(ctx context.Context, client *mongo.Client) {
-	disconnected := make(chan struct{})
+	waiting, done := context.WithCancel(ctx)
 	go func() { //nolint:contextcheck // ctx may be why Open failed
-		defer close(disconnected)
+		defer done()
 		disconnect(client)
 	}()
-	select {
-	case <-disconnected:
-	case <-ctx.Done():
-	}
+	<-waiting.Done()
 }
 
 func disconnect(client *mongo.Client) {
@@ -195,7 +192,7 @@ func newStore(cfg *Config, keyPairs [][]byte) (*Store, error) {
 	options := s.builtinOptions()
 	s.Options = &options
 	s.lifetimes = lifetimes{s.cfg.TTL, s.cfg.MaxLifetime, s.cfg.TouchAfter}
-	s.payloads = payloads{s.cfg.PayloadCodec, s.cfg.MaxBytes, s.cfg.Sealer, s.cfg.AcceptUnsealed}
+	s.payloads = payloads{&s.cfg}
 	s.locks = newLocks()
 	return s, nil
 }

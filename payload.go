@@ -15,53 +15,47 @@ import (
 )
 
 // payloads encodes and seals what is stored as "session", and opens and decodes it.
-type payloads struct {
-	codec          Codec
-	maxBytes       int
-	sealer         Sealer
-	acceptUnsealed bool
-}
+type payloads struct{ cfg *Config }
 
 // encode returns the values of session in stored form. Its errors name the key and what to do.
 func (p payloads) encode(session *sessions.Session) (bson.RawValue, error) {
-	value, err := recovering(func() (bson.RawValue, error) { return p.codec.Encode(session) })
-	return p.checked(session, value, err)
+	return p.checked(session, func() (bson.RawValue, error) { return p.cfg.PayloadCodec.Encode(session) })
 }
 
 // encodeRecord is encode for a payload that is about to replace old.
 func (p payloads) encodeRecord(session *sessions.Session, old bson.RawValue, maxAge int, expires time.Time) (bson.RawValue, error) {
-	codec, ok := p.codec.(RecordCodec)
+	codec, ok := p.cfg.PayloadCodec.(RecordCodec)
 	if !ok {
 		return p.encode(session)
 	}
 	uncut, options := *session, *session.Options
 	options.MaxAge = maxAge
 	uncut.Options = &options
-	value, err := recovering(func() (bson.RawValue, error) { return codec.EncodeRecord(&uncut, old, expires) })
-	return p.checked(session, value, err)
+	return p.checked(session, func() (bson.RawValue, error) { return codec.EncodeRecord(&uncut, old, expires) })
 }
 
-// checked returns what the codec made of session, and an error if that may not be stored.
-func (p payloads) checked(session *sessions.Session, value bson.RawValue, err error) (bson.RawValue, error) {
+// checked returns what the codec makes of session, and an error if that may not be stored.
+func (p payloads) checked(session *sessions.Session, encode func() (bson.RawValue, error)) (bson.RawValue, error) {
+	value, err := recovering(encode)
 	if err != nil {
 		return value, fmt.Errorf("mongostore: the session's values cannot be encoded: %w", err)
 	}
 	if err := value.Validate(); err != nil {
-		return value, fmt.Errorf("mongostore: Config.PayloadCodec %T made an invalid BSON value: %w", p.codec, err)
+		return value, fmt.Errorf("mongostore: Config.PayloadCodec %T made an invalid BSON value: %w", p.cfg.PayloadCodec, err)
 	}
 	if _, sealed := isSealed(value); sealed {
-		return value, fmt.Errorf("mongostore: Config.PayloadCodec %T made binary of subtype 0x80, which marks sealed payloads", p.codec)
+		return value, fmt.Errorf("mongostore: Config.PayloadCodec %T made binary of subtype 0x80, which marks sealed payloads", p.cfg.PayloadCodec)
 	}
-	if len(value.Value) > p.maxBytes {
+	if len(value.Value) > p.cfg.MaxBytes {
 		return value, fmt.Errorf("mongostore: %w: its values take %d bytes, Config.MaxBytes is %d%s",
-			ErrTooLarge, len(value.Value), p.maxBytes, p.largest(session))
+			ErrTooLarge, len(value.Value), p.cfg.MaxBytes, p.largest(session))
 	}
 	return value, nil
 }
 
 // keepOptions reports whether the payload holds the attributes of the cookie.
 func (p payloads) keepOptions() bool {
-	_, ok := p.codec.(RecordCodec)
+	_, ok := p.cfg.PayloadCodec.(RecordCodec)
 	return ok
 }
 
@@ -88,7 +82,7 @@ func (p payloads) differ(mine, stored bson.RawValue) (different, known bool) {
 	if mine.Type != stored.Type {
 		return false, false
 	}
-	switch p.codec.(type) {
+	switch p.cfg.PayloadCodec.(type) {
 	case GobCodec:
 		return gobDiffers(mine, stored)
 	case JSONCodec:
@@ -105,7 +99,7 @@ func (p payloads) largest(session *sessions.Session) string {
 	for key, v := range session.Values {
 		one := *session
 		one.Values = map[any]any{key: v}
-		value, err := recovering(func() (bson.RawValue, error) { return p.codec.Encode(&one) })
+		value, err := recovering(func() (bson.RawValue, error) { return p.cfg.PayloadCodec.Encode(&one) })
 		if err == nil && len(value.Value) > size {
 			size, name = len(value.Value), keyName(key)
 		}
@@ -121,7 +115,7 @@ func (p payloads) decode(value bson.RawValue, session *sessions.Session) error {
 	if value.IsZero() {
 		return undecodable(errors.New("the field session is missing"))
 	}
-	_, err := recovering(func() (struct{}, error) { return struct{}{}, p.codec.Decode(value, session) })
+	_, err := recovering(func() (struct{}, error) { return struct{}{}, p.cfg.PayloadCodec.Decode(value, session) })
 	if session.Values == nil {
 		session.Values = make(map[any]any)
 	}
@@ -161,11 +155,11 @@ func isSealed(payload bson.RawValue) ([]byte, bool) {
 
 // seal returns a payload as it is stored in rec, whose other fields must be final.
 func (p payloads) seal(ctx context.Context, rec *record.Record, plain bson.RawValue) (bson.RawValue, error) {
-	if p.sealer == nil {
+	if p.cfg.Sealer == nil {
 		return plain, nil
 	}
 	additional := additionalOf(rec, plain.Type)
-	sealed, err := recovering(func() ([]byte, error) { return p.sealer.Seal(ctx, plain.Value, additional) })
+	sealed, err := recovering(func() ([]byte, error) { return p.cfg.Sealer.Seal(ctx, plain.Value, additional) })
 	if err != nil {
 		return bson.RawValue{}, sealerDown(err)
 	}
@@ -183,17 +177,17 @@ func (p payloads) unseal(ctx context.Context, rec *record.Record) (bson.RawValue
 	switch {
 	case rec.Damage != nil:
 		return none, undecodable(rec.Damage)
-	case !sealed && (p.sealer == nil || p.acceptUnsealed):
+	case !sealed && (p.cfg.Sealer == nil || p.cfg.AcceptUnsealed):
 		return rec.Session, nil
 	case !sealed:
 		return none, undecodable(errors.New("its payload is not sealed; Config.AcceptUnsealed lets such records in"))
-	case p.sealer == nil:
+	case p.cfg.Sealer == nil:
 		return none, undecodable(errors.New("its payload is sealed, and there is no Config.Sealer"))
 	case len(data) == 0:
 		return none, undecodable(errors.New("its sealed payload is empty"))
 	}
 	kind := bson.Type(data[0])
-	plain, err := recovering(func() ([]byte, error) { return p.sealer.Open(ctx, data[1:], additionalOf(rec, kind)) })
+	plain, err := recovering(func() ([]byte, error) { return p.cfg.Sealer.Open(ctx, data[1:], additionalOf(rec, kind)) })
 	switch {
 	case errors.Is(err, ErrDecode):
 		return none, fmt.Errorf("mongostore: Config.Sealer: %w", err)

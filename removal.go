@@ -3,6 +3,7 @@ package mongostore
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/mongostore/mongostore/internal/record"
@@ -18,14 +19,11 @@ const (
 // startRemoval deletes expired sessions each RemoveInterval, in a goroutine. stop ends it and waits for that.
 func (s *Store) startRemoval() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.removeRegularly(ctx)
-	}()
+	var running sync.WaitGroup
+	running.Go(func() { s.removeRegularly(ctx) })
 	return func() {
 		cancel()
-		<-done
+		running.Wait()
 	}
 }
 

@@ -120,12 +120,11 @@ func documentsDiffer(a, b []byte) (different, known bool) {
 		if !y.Next() || !bytes.Equal(x.Key, y.Key) {
 			return false, false
 		}
-		switch different, sure := Differ(x.Value, y.Value); {
-		case !sure:
-			known = false
-		case different:
+		different, sure := Differ(x.Value, y.Value)
+		if different && sure {
 			return true, true
 		}
+		known = known && sure
 	}
 	return false, known && !y.Next() && x.Err == nil && y.Err == nil
 }

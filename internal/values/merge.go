@@ -2,8 +2,8 @@
 package values
 
 import (
+	"cmp"
 	"maps"
-	"math"
 	"reflect"
 	"slices"
 )
@@ -17,11 +17,9 @@ import (
 // single reports the keys whose value is not a list to the application, even if its stored form is one.
 func Merge(base, ours, theirs map[any]any, single func(key any) bool) (merged map[any]any, conflicts []any) {
 	merged = make(map[any]any, len(theirs)+len(ours))
-	keys := make(map[any]struct{})
+	keys := make(map[any]any)
 	for _, side := range []map[any]any{base, ours, theirs} {
-		for key := range side {
-			keys[key] = struct{}{}
-		}
+		maps.Copy(keys, side)
 	}
 	for key := range keys {
 		value, present, conflict := mergeKey(at(base, key), at(ours, key), at(theirs, key), single(key))
@@ -98,18 +96,16 @@ func beginsWith(list, base []any) bool {
 	return len(list) >= len(base) && slices.EqualFunc(list[:len(base)], base, Equal)
 }
 
-// without returns list without the elements of base, each as often as base has it.
-func without(base, list []any) (rest []any) {
+// without takes the elements of base out of list, each as often as base has it.
+func without(base, list []any) []any {
 	base = slices.Clone(base)
-	for _, element := range list {
-		same := func(other any) bool { return Equal(element, other) }
-		if i := slices.IndexFunc(base, same); i >= 0 {
+	return slices.DeleteFunc(list, func(element any) bool {
+		i := slices.IndexFunc(base, func(other any) bool { return Equal(element, other) })
+		if i >= 0 {
 			base = slices.Delete(base, i, i+1)
-		} else {
-			rest = append(rest, element)
 		}
-	}
-	return rest
+		return i >= 0
+	})
 }
 
 // EqualMaps reports whether two sets of values in stored form are equal.
@@ -132,7 +128,7 @@ func same(a, b reflect.Value, depth int) bool {
 	}
 	switch a.Kind() {
 	case reflect.Float32, reflect.Float64:
-		return a.Float() == b.Float() || math.IsNaN(a.Float()) && math.IsNaN(b.Float())
+		return cmp.Compare(a.Float(), b.Float()) == 0 // for which NaN equals NaN
 	case reflect.Complex64, reflect.Complex128:
 		x, y := a.Complex(), b.Complex()
 		return Equal(real(x), real(y)) && Equal(imag(x), imag(y))
@@ -144,7 +140,11 @@ func same(a, b reflect.Value, depth int) bool {
 	case reflect.Slice, reflect.Array:
 		return sameLength(a, b) && all(a.Len(), func(i int) bool { return same(a.Index(i), b.Index(i), depth+1) })
 	case reflect.Map:
-		return sameLength(a, b) && sameEntries(a, b, depth)
+		keys := a.MapKeys()
+		return sameLength(a, b) && all(len(keys), func(i int) bool {
+			other := b.MapIndex(keys[i])
+			return other.IsValid() && same(a.MapIndex(keys[i]), other, depth+1)
+		})
 	case reflect.Struct:
 		return all(a.NumField(), func(i int) bool { return same(a.Field(i), b.Field(i), depth+1) })
 	}
@@ -154,16 +154,6 @@ func same(a, b reflect.Value, depth int) bool {
 // sameLength tells nil from empty.
 func sameLength(a, b reflect.Value) bool {
 	return a.Len() == b.Len() && (a.Kind() == reflect.Array || a.IsNil() == b.IsNil())
-}
-
-func sameEntries(a, b reflect.Value, depth int) bool {
-	for _, key := range a.MapKeys() {
-		other := b.MapIndex(key)
-		if !other.IsValid() || !same(a.MapIndex(key), other, depth+1) {
-			return false
-		}
-	}
-	return true
 }
 
 func all(n int, holds func(i int) bool) bool {
