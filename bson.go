@@ -51,25 +51,21 @@ func ordered(value any, depth int, err *error) any {
 	if *err != nil {
 		return nil
 	}
-	switch v := value.(type) {
-	case map[string]any:
-		if v == nil {
-			return nil
-		}
-		doc := make(bson.D, 0, len(v))
-		for _, key := range slices.Sorted(maps.Keys(v)) {
-			doc = append(doc, bson.E{Key: key, Value: ordered(v[key], depth+1, err)})
+	m, _ := value.(map[string]any)
+	list, _ := value.([]any)
+	switch {
+	case m != nil:
+		doc := make(bson.D, 0, len(m))
+		for _, key := range slices.Sorted(maps.Keys(m)) {
+			doc = append(doc, bson.E{Key: key, Value: ordered(m[key], depth+1, err)})
 		}
 		return doc
-	case []any:
-		if v == nil {
-			return nil
+	case list != nil:
+		items := make(bson.A, len(list))
+		for i := range list {
+			items[i] = ordered(list[i], depth+1, err)
 		}
-		list := make(bson.A, len(v))
-		for i := range v {
-			list[i] = ordered(v[i], depth+1, err)
-		}
-		return list
+		return items
 	}
 	return value
 }
@@ -111,28 +107,6 @@ func fromBSON(value bson.RawValue, depth int) (any, error) {
 		if tooDeep(value, depth) {
 			return nil, errTooDeep
 		}
-	}
-	return scalarFromBSON(value)
-}
-
-// tooDeep reports whether values are nested deeper than is decoded.
-func tooDeep(value bson.RawValue, depth int) bool {
-	var doc []byte
-	switch value.Type {
-	case bson.TypeEmbeddedDocument, bson.TypeArray:
-		doc = value.Value
-	case bson.TypeCodeWithScope:
-		_, doc, _ = value.CodeWithScopeOK()
-	}
-	deep := depth > values.MaxDepth
-	for e := bsonraw.Walk(doc); !deep && e.Next(); {
-		deep = tooDeep(e.Value, depth+1)
-	}
-	return deep
-}
-
-func scalarFromBSON(value bson.RawValue) (any, error) {
-	switch value.Type {
 	case bson.TypeString:
 		if text, ok := value.StringValueOK(); ok {
 			return text, nil
@@ -155,4 +129,20 @@ func scalarFromBSON(value bson.RawValue) (any, error) {
 	var v any
 	err := value.Unmarshal(&v)
 	return v, err
+}
+
+// tooDeep reports whether values are nested deeper than is decoded.
+func tooDeep(value bson.RawValue, depth int) bool {
+	var doc []byte
+	switch value.Type {
+	case bson.TypeEmbeddedDocument, bson.TypeArray:
+		doc = value.Value
+	case bson.TypeCodeWithScope:
+		_, doc, _ = value.CodeWithScopeOK()
+	}
+	deep := depth > values.MaxDepth
+	for e := bsonraw.Walk(doc); !deep && e.Next(); {
+		deep = tooDeep(e.Value, depth+1)
+	}
+	return deep
 }

@@ -124,30 +124,34 @@ var (
 // encodeCompact returns values in the compact form.
 func encodeCompact(values map[any]any) (bson.RawValue, error) {
 	var few [16]string
-	keys, rest := few[:0], map[any]any(nil)
-	for key, value := range values {
+	keys := few[:0]
+	for key := range values {
 		if text, ok := key.(string); ok {
 			keys = append(keys, text)
-		} else {
-			rest = with(rest, key, value)
 		}
 	}
 	slices.Sort(keys)
 	w := compactWriter{data: bsonraw.BeginBinary(bson.TypeBinaryGeneric, roughSize(values))}
 	start := len(w.data)
 	w.data = append(w.data, compactWhole...)
+	common := keys[:0]
 	for _, key := range keys {
 		before := len(w.data)
 		w.text(key, 1)
 		w.value(values[key], 0)
 		if errors.Is(w.err, errUncommon) {
-			rest = with(rest, key, values[key])
 			w.data, w.err = w.data[:before], nil
+		} else {
+			common = append(common, key)
 		}
 	}
 	w.data = append(w.data, 0)
-	if rest == nil || w.err != nil {
+	if len(common) == len(values) || w.err != nil {
 		return bsonraw.EndBinary(w.data), w.err
+	}
+	rest := maps.Clone(values)
+	for _, key := range common {
+		delete(rest, key)
 	}
 	copy(w.data[start:], compactMixed)
 	stream := bytes.NewBuffer(w.data)
@@ -158,15 +162,6 @@ func encodeCompact(values map[any]any) (bson.RawValue, error) {
 		}
 	}
 	return bsonraw.EndBinary(stream.Bytes()), err
-}
-
-// with sets a key of a map, which it makes if it is nil.
-func with(values map[any]any, key, value any) map[any]any {
-	if values == nil {
-		values = make(map[any]any)
-	}
-	values[key] = value
-	return values
 }
 
 // compactWriter writes a compact form. After an error, which stays, it writes no values.

@@ -74,6 +74,7 @@ func (c indexed) ensureIndex(ctx context.Context, field string, opts *options.In
 		return err
 	}
 	existing, found, listErr := c.indexOn(ctx, field)
+	after, isNumber := existing.ExpireAfterSeconds.AsFloat64OK()
 	switch {
 	case listErr != nil:
 		return listErr
@@ -81,7 +82,7 @@ func (c indexed) ensureIndex(ctx context.Context, field string, opts *options.In
 		return fmt.Errorf("%w; drop the index that is in the way: %s", err, c.dropIndex(name))
 	case len(existing.PartialFilter) > 0:
 		return fmt.Errorf("index %q does not cover every document; drop it: %s", existing.Name, c.dropIndex(existing.Name))
-	case !ttl || existing.isTTL():
+	case !ttl || isNumber && after == 0:
 		return nil
 	}
 	return c.makeTTL(ctx, existing.Name)
@@ -123,11 +124,6 @@ type index struct {
 	Key                bson.Raw      `bson:"key"`
 	ExpireAfterSeconds bson.RawValue `bson:"expireAfterSeconds"`
 	PartialFilter      bson.Raw      `bson:"partialFilterExpression"`
-}
-
-func (i index) isTTL() bool {
-	n, ok := i.ExpireAfterSeconds.AsFloat64OK()
-	return ok && n == 0
 }
 
 // indexOn returns the index whose only key is this field, ascending or descending. collMod would also make a TTL index
