@@ -181,14 +181,13 @@ func newStore(cfg *Config, keyPairs [][]byte) (*Store, error) {
 		cfg: cfg.withDefaults(),
 		now: func() time.Time { return time.Now().UTC().Truncate(time.Millisecond) },
 	}
-	if err := s.cfg.validate(); err != nil {
-		return nil, err
-	}
-	codecs, err := newCodecs(s.cfg.CookieCodecs, keyPairs)
+	err := s.cfg.validate()
 	if err != nil {
 		return nil, err
 	}
-	s.Codecs = codecs
+	if s.Codecs, err = newCodecs(s.cfg.CookieCodecs, keyPairs); err != nil {
+		return nil, err
+	}
 	options := s.builtinOptions()
 	s.Options = &options
 	s.lifetimes = lifetimes{s.cfg.TTL, s.cfg.MaxLifetime, s.cfg.TouchAfter}

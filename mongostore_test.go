@@ -1555,7 +1555,7 @@ func TestR15CloseWaitsForARemovalUnderWay(t *testing.T) {
 func TestR15ManyStoresLeaveNoGoroutineOnMongoDB(t *testing.T) {
 	t.Parallel()
 	p := onMongoDB(t, mongotest.Shared(t))
-	removals := func() int { return goroutinesOf(t, "leak-test", "removeRegularly") }
+	removals := func() int { return goroutinesOf(t, "leak-test", "startRemoval") }
 	labelled(t, "leak-test", func() {
 		stores := make([]*mongostore.Store, 10)
 		for i := range stores {

@@ -44,7 +44,8 @@ func (p payloads) checked(session *sessions.Session, encode func() (bson.RawValu
 		return value, fmt.Errorf("mongostore: Config.PayloadCodec %T made an invalid BSON value: %w", p.cfg.PayloadCodec, err)
 	}
 	if _, sealed := isSealed(value); sealed {
-		return value, fmt.Errorf("mongostore: Config.PayloadCodec %T made binary of subtype 0x80, which marks sealed payloads", p.cfg.PayloadCodec)
+		return value, fmt.Errorf("mongostore: Config.PayloadCodec %T made binary of subtype 0x80, which marks sealed payloads",
+			p.cfg.PayloadCodec)
 	}
 	if len(value.Value) > p.cfg.MaxBytes {
 		return value, fmt.Errorf("mongostore: %w: its values take %d bytes, Config.MaxBytes is %d%s",

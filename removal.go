@@ -20,22 +20,17 @@ const (
 func (s *Store) startRemoval() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(func() { s.removeRegularly(ctx) })
+	interval := s.cfg.RemoveInterval
+	running.Go(func() {
+		for sleep(ctx, interval-interval/10+rand.N(interval/5)) == nil { //nolint:gosec // jitter
+			if _, err := s.RemoveExpired(ctx); err != nil && ctx.Err() == nil {
+				s.cfg.Logger.Warn("mongostore: removing expired sessions failed; it will be tried again", "error", err, "in", interval)
+			}
+		}
+	})
 	return func() {
 		cancel()
 		running.Wait()
-	}
-}
-
-func (s *Store) removeRegularly(ctx context.Context) {
-	for {
-		interval := s.cfg.RemoveInterval
-		if sleep(ctx, interval-interval/10+rand.N(interval/5)) != nil { //nolint:gosec // jitter
-			return
-		}
-		if _, err := s.RemoveExpired(ctx); err != nil && ctx.Err() == nil {
-			s.cfg.Logger.Warn("mongostore: removing expired sessions failed; it will be tried again", "error", err, "in", interval)
-		}
 	}
 }
 
