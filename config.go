@@ -93,9 +93,9 @@ type Config struct {
 	// sessions (TransformID prevents that), and a renewal takes three commands. With it, split tokens stay valid; without
 	// it, plain ids are not. Default: false.
 	PlainIDs bool
-	// LastModified sets the field "lastModified" to the time in "updatedAt" with each write but a deletion: for a
-	// collection that is shared with connect-mongo under touchAfter, which finds its last write by that field. Without
-	// it, Express still works, but rewrites sessions that were made here more often. Default: false.
+	// LastModified sets the field "lastModified" to now with each write that moves the deadline: for a collection that
+	// is shared with connect-mongo under touchAfter, which finds its last write by that field. Without it, Express still
+	// works, but rewrites sessions that were made here more often. Default: false.
 	LastModified bool
 	// TransformID returns the _id to store for the id in the cookie, with PlainIDs; HashID makes a good one. Default: none.
 	TransformID func(id string) string

@@ -719,7 +719,7 @@ func (m *model) update(i int, id, key, value string, out outcome) error {
 	if s.keys == nil {
 		s.keys = map[string]string{}
 	}
-	s.keys[key], s.version, s.updatedAt = value, m.nextVersion(), out.at
+	s.keys[key], s.version = value, m.nextVersion()
 	return nil
 }
 
