@@ -211,12 +211,13 @@ func (s *Store) edit(ctx context.Context, op Op, id string, c record.Change, rev
 // editOnce reads and writes the record. If it finds a version of its own, that is a write whose answer was lost.
 func (s *Store) editOnce(
 	ctx context.Context, id string, c record.Change, revise revision, lost *[]int64,
-) (rec *record.Record, done bool, err error) {
+) (_ *record.Record, done bool, _ error) {
 	old, err := s.findLive(ctx, id)
 	if err != nil || slices.ContainsFunc(*lost, old.Had) {
 		return old, true, err
 	}
-	if rec, err = revise(ctx, old); err != nil {
+	rec, err := revise(ctx, old)
+	if err != nil {
 		return old, true, err
 	}
 	out, err := s.server.update(ctx, old.Match(s.now()), rec, c)

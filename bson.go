@@ -70,12 +70,6 @@ func ordered(value any, depth int, err *error) any {
 	return value
 }
 
-func decodeBSON(doc bson.Raw) (map[any]any, error) {
-	values := make(map[any]any)
-	err := eachFromBSON(doc, 0, func(key []byte, value any) { values[string(key)] = value })
-	return values, err
-}
-
 // eachFromBSON passes on the elements of a document or array as Go values.
 func eachFromBSON(doc []byte, depth int, yield func(key []byte, value any)) error {
 	e := bsonraw.Walk(doc)

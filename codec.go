@@ -107,7 +107,8 @@ func decodeAny(value bson.RawValue, session *sessions.Session, decodeBinary func
 	case bson.TypeString:
 		values, err = decodeObject(textOf(value))
 	case bson.TypeEmbeddedDocument:
-		values, err = decodeBSON(value.Value)
+		values = make(map[any]any)
+		err = eachFromBSON(value.Value, 0, func(key []byte, value any) { values[string(key)] = value })
 	default:
 		return fmt.Errorf("the payload is a BSON %v; it can be binary, a string or a document", value.Type)
 	}

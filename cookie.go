@@ -26,9 +26,8 @@ type verifiedCookie struct {
 	stale bool
 }
 
-// verifiedCookies appends the cookies of a request that verify, each once, in their order. The error is
-// ErrInvalidCookie if none did, or that of Config.TransformID. One that verifies but is not of this store's form, as
-// another store with the same keys sets it, is like a session that has ended.
+// verifiedCookies appends the cookies of a request that verify, each once, in their order. The error is ErrInvalidCookie if
+// none did, or Config.TransformID's. One of another store with the same keys is like that of a session that has ended.
 func (s *Store) verifiedCookies(cookies []verifiedCookie, r *http.Request, name string) ([]verifiedCookie, error) {
 	var invalid error
 	verified := false
@@ -61,10 +60,13 @@ func (s *Store) decodeCookie(name, value string) (c verifiedCookie, ok bool, err
 			err = failed
 			continue
 		}
-		verified = true
-		c, ok, err := s.parseCredentials(string(b))
-		if ok || err != nil {
-			return verifiedCookie{c, i > 0}, ok, err
+		verified, err = true, nil
+		c, split, plain := token.Parse(string(b), s.cfg.PlainIDs)
+		if plain {
+			c, err = s.plainCredentials(string(b))
+		}
+		if split || plain {
+			return verifiedCookie{c, i > 0}, err == nil, err
 		}
 	}
 	if verified {
@@ -75,16 +77,6 @@ func (s *Store) decodeCookie(name, value string) (c verifiedCookie, ok bool, err
 
 func (s *Store) encodeCookie(name string, c token.Credentials) (string, error) {
 	return securecookie.EncodeMulti(name, []byte(c.Value()), s.Codecs...)
-}
-
-// parseCredentials reads the value of a cookie that verified. Not ok: it is not one of this store's.
-func (s *Store) parseCredentials(cookie string) (c token.Credentials, ok bool, err error) {
-	c, split, plain := token.Parse(cookie, s.cfg.PlainIDs)
-	if split || !plain {
-		return c, split, nil
-	}
-	c, err = s.plainCredentials(cookie)
-	return c, err == nil, err
 }
 
 func (s *Store) plainCredentials(id string) (token.Credentials, error) {

@@ -26,8 +26,7 @@ func (s *Store) refuse(ctx context.Context, r *http.Request, w http.ResponseWrit
 	return e, errors.Join(refusal, err)
 }
 
-// end deletes the session: the record of this session and of every cookie in the request that proves one.
-// The cookie is expired first, whatever becomes of the rest, and the session object becomes a new one.
+// end deletes the session, and those that the request's cookies prove. The cookie is expired whatever becomes of that.
 func (s *Store) end(ctx context.Context, r *http.Request, w http.ResponseWriter, session *sessions.Session, st *state, options sessions.Options) (Event, error) {
 	if st.failed != nil {
 		var cancel context.CancelFunc

@@ -36,9 +36,8 @@ func (l lifetimes) live(expires, createdAt time.Time, split bool, now time.Time)
 	return expires.After(now) && !l.outlived(createdAt, split, now)
 }
 
-// outlived reports whether a record is past the absolute limit; its deadline may be later if the limit was introduced
-// after it. A record of a split token that has lost its createdAt counts as past it. One that Express made has none
-// until its first write here.
+// outlived reports whether a record is past the absolute limit, which may be younger than the record. Without createdAt,
+// one of a split token counts as past it, and one that Express made has no limit yet.
 func (l lifetimes) outlived(createdAt time.Time, split bool, now time.Time) bool {
 	if createdAt.IsZero() {
 		return l.max > 0 && split
@@ -46,9 +45,8 @@ func (l lifetimes) outlived(createdAt time.Time, split bool, now time.Time) bool
 	return l.max > 0 && !createdAt.Add(l.max).After(now)
 }
 
-// due reports whether an unchanged session should be written to move its deadline. It compares with the deadline of the
-// record, which a shorter TTL moves back, and with that of the cookie at the last Save: other changes of the record's
-// deadline do not reach the browser.
+// due reports whether an unchanged session should be written to move its deadline: that of the record, or that of the
+// cookie, which no other change of the record reaches.
 func (l lifetimes) due(expires, updatedAt, createdAt, deadline time.Time, maxAge int) bool {
 	return l.worthMoving(expires, deadline, maxAge) ||
 		!updatedAt.IsZero() && l.worthMoving(l.deadline(updatedAt, createdAt, maxAge), deadline, maxAge)

@@ -23,7 +23,7 @@ import (
 const (
 	// largestCircle is how many files may call each other in a circle: whoever reads one of them has to read all.
 	largestCircle   = 8
-	largestPackages = 6560 // lines of the root package and of internal/, without tests and mongotest
+	largestPackages = 6300 // lines of the root package and of internal/, without tests and mongotest
 	longestFunction = 50   // lines from its first brace to its last
 )
 

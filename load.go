@@ -34,7 +34,11 @@ func (s *Store) load(r *http.Request, session *sessions.Session, st *state) erro
 	if len(r.CookiesNamed(session.Name())) == 0 {
 		return nil
 	}
-	ctx, cancel := s.loadContext(r)
+	timeout := s.cfg.Timeout
+	if deadline, ok := r.Context().Deadline(); ok {
+		timeout = min(timeout, time.Until(deadline))
+	}
+	ctx, cancel := detached(r, timeout)
 	defer cancel()
 	l := &loader{store: s, r: r, session: session, state: st}
 	err := s.observed(ctx, l.load)
@@ -77,9 +81,9 @@ func (l *loader) loadFirst(ctx context.Context, cookies []verifiedCookie) error 
 	for _, cookie := range cookies {
 		ids = append(ids, cookie.ID)
 	}
-	records, err := l.store.server.load(ctx, ids...)
+	records, err := l.store.server.backend.Load(ctx, ids...)
 	if err != nil {
-		return err
+		return unavailable(err)
 	}
 	for _, cookie := range cookies {
 		i := slices.IndexFunc(records, func(rec record.Record) bool { return rec.ID == cookie.ID })
@@ -173,17 +177,8 @@ func (s *Store) live(rec *record.Record, now time.Time) bool {
 	return !rec.Retired() && s.lifetimes.live(rec.Expires, rec.CreatedAt, rec.Token != nil, now)
 }
 
-// loadContext has the request's deadline, but not its cancellation, which would cost a pooled connection.
-func (s *Store) loadContext(r *http.Request) (context.Context, context.CancelFunc) {
-	timeout := s.cfg.Timeout
-	if deadline, ok := r.Context().Deadline(); ok {
-		timeout = min(timeout, time.Until(deadline))
-	}
-	return detached(r, timeout)
-}
-
-// detached is a context with the request's values: without its cancellation, as a browser that goes away must not undo a
-// logout, and outside of the application's transaction, which could hold a login back.
+// detached is a context with the request's values: without its cancellation, which would undo a logout or cost a pooled
+// connection, and outside of the application's transaction, which could hold a login back.
 func detached(r *http.Request, timeout time.Duration) (context.Context, context.CancelFunc) {
 	ctx := context.WithoutCancel(r.Context())
 	if mongo.SessionFromContext(ctx) != nil {

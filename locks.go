@@ -25,8 +25,6 @@ type lock struct {
 	last  record.Record // what a holder wrote, for those who wait; the holder's to read and set
 }
 
-func newLocks() *locks { return &locks{taken: make(map[string]*lock)} }
-
 // take waits for the lock of a session, but not longer than wait: who holds it may be waiting for this one, in a callback.
 // Then the lock is nil, and one goes on without. The error is ErrUnavailable: ctx has ended.
 func (l *locks) take(ctx context.Context, id string, wait time.Duration) (*lock, error) {

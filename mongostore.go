@@ -192,7 +192,7 @@ func newStore(cfg *Config, keyPairs [][]byte) (*Store, error) {
 	s.Options = &options
 	s.lifetimes = lifetimes{s.cfg.TTL, s.cfg.MaxLifetime, s.cfg.TouchAfter}
 	s.payloads = payloads{&s.cfg}
-	s.locks = newLocks()
+	s.locks = &locks{taken: make(map[string]*lock)}
 	return s, nil
 }
 

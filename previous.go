@@ -24,8 +24,7 @@ type imported struct {
 }
 
 // importSession fills the session from Config.Previous, or from the record that another request made of it a moment ago.
-// ErrNotFound: there is none, and the session becomes a placeholder. Another request may have imported it and given it a
-// new secret, and this one must not replace its cookie.
+// ErrNotFound: there is none. Another request may have imported and renewed it, so the session is a placeholder.
 func (l *loader) importSession(ctx context.Context) error {
 	s, session, st := l.store, l.session, l.state
 	previous, err := s.fromPrevious(l.r, session.Name())
@@ -49,8 +48,7 @@ func (l *loader) importSession(ctx context.Context) error {
 	return nil
 }
 
-// loadImported fills the session from the record of the old cookie, to which that leads for a minute: the requests of a
-// page bring it together, and the first one ends it in Config.Previous.
+// loadImported fills the session from the record of the old cookie, which all requests of a page bring.
 func (l *loader) loadImported(ctx context.Context) error {
 	next := l.store.derivedCredentials(l.r, l.session.Name())
 	rec, err := l.store.server.find(ctx, next.ID)
@@ -66,8 +64,7 @@ func (l *loader) loadImported(ctx context.Context) error {
 // importedFor is how long the old cookie leads to the record that was made of its session.
 const importedFor = time.Minute
 
-// fromPrevious asks Config.Previous for the session of a request; nil if it has none. Some stores panic, or return nil or
-// an error of their own for a session that has ended. Only ErrUnavailable and ErrDecode are taken as errors.
+// fromPrevious asks Config.Previous for a session, nil if it has none. Some stores panic or fail for one that has ended.
 func (s *Store) fromPrevious(r *http.Request, name string) (*sessions.Session, error) {
 	session, err := recovering(func() (*sessions.Session, error) { return s.cfg.Previous.New(r, name) })
 	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrDecode) {
@@ -119,8 +116,7 @@ func (sv *saver) resolveImport(ctx context.Context, b basis) (basis, error) {
 	return sv.merge(ctx, b, rec, plan.Reread)
 }
 
-// quiet returns an error that ends a Save; nil if nothing is lost by it. An unchanged Save of a session that was imported
-// and has ended since is no error, as with any other session, but Config.Observe hears of it.
+// quiet returns an error that ends a Save, nil if nothing is lost by it: of an unchanged import that has ended since.
 func (sv *saver) quiet(b basis, err error) error {
 	st := sv.state
 	switch {

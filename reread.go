@@ -78,11 +78,12 @@ func (sv *saver) findActive(ctx context.Context, id string) (*record.Record, err
 
 // cached returns the record as the Save before this one has left it with the lock, nil if that is no news.
 func (sv *saver) cached(b basis, id string) *record.Record {
-	if sv.lock == nil || sv.conflicts > 1 || len(sv.state.unknown) > 0 || b.target == nil || sv.store.cfg.OnConflict == OnConflictFail {
+	st, s := sv.state, sv.store
+	if sv.lock == nil || sv.conflicts > 1 || len(st.unknown) > 0 || b.target == nil || s.cfg.OnConflict == OnConflictFail {
 		return nil
 	}
 	rec := sv.lock.last
-	if rec.ID != id || rec.Version == b.target.Version || !sv.store.live(&rec, sv.store.now()) || !sv.state.cookie.Matches(rec.ID, rec.Token) {
+	if rec.ID != id || rec.Version == b.target.Version || !s.live(&rec, s.now()) || !st.cookie.Matches(rec.ID, rec.Token) {
 		return nil
 	}
 	return &rec

@@ -99,18 +99,16 @@ func (sv *saver) begin(ctx context.Context) (basis, error) {
 
 // storesNothing returns errNothing if the session is new and has no values to store, and errLate if it comes too late.
 func (sv *saver) storesNothing() error {
-	st, empty := sv.state, len(sv.session.Values) == 0
+	st, isLate := sv.state, sv.state.placeholder == late && !sv.renew
 	switch {
 	case st.imported != nil, len(st.unknown) > 0:
 		return nil
-	case empty && (sv.store.cfg.SkipEmpty || st.placeholder == untilValues):
+	case len(sv.session.Values) == 0 && (sv.store.cfg.SkipEmpty || st.placeholder == untilValues || isLate):
 		return errNothing
-	case st.placeholder != late || sv.renew:
-		return nil
-	case empty:
-		return errNothing
+	case isLate:
+		return errLate
 	}
-	return errLate
+	return nil
 }
 
 // step decides what to do on a basis, and does it. Another basis means that it takes one more step.
@@ -293,10 +291,9 @@ func (sv *saver) changed(b basis, d *draft, plain bson.RawValue) (bool, error) {
 
 func sameMaxAge(a, b *int) bool { return (a == nil) == (b == nil) && (a == nil || *a == *b) }
 
-// prepareCookie encodes the cookie, before the record is written: a session whose cookie cannot be handed
-// out must not be stored. One that ends with the browser is sent again only if something about it changed.
+// prepareCookie encodes the cookie before the record is written: what cannot be handed out must not be stored.
 func (sv *saver) prepareCookie(b basis, d *draft) (err error) {
-	st := sv.state
+	st := sv.state // a cookie that ends with the browser is sent again only if something about it changed
 	if d.change != record.Renewal && b.op == "" && !st.stale && d.options.MaxAge == 0 && d.options == st.handed {
 		return nil
 	}

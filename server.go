@@ -9,8 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
-// server is the backend as requests use it: it repeats a write whose connection broke, says exactly what became of it,
-// and is the one place where errors get this package's sentinels.
+// server is the backend as requests use it. It says exactly what became of a write, and gives errors their sentinels.
 type server struct{ backend record.Backend }
 
 // outcome is what became of a write.
@@ -25,12 +24,6 @@ const (
 
 // tooLong tells ids that are not looked up. No record has one so long, and a server's error would quote it.
 func tooLong(id string) bool { return len(id) > 1<<20 }
-
-// load returns the records with these ids.
-func (s server) load(ctx context.Context, ids ...string) ([]record.Record, error) {
-	records, err := s.backend.Load(ctx, ids...)
-	return records, unavailable(err)
-}
 
 // find returns the record with this id as the primary has it, nil if there is none.
 func (s server) find(ctx context.Context, id string) (*record.Record, error) {

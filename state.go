@@ -122,17 +122,13 @@ func (st *state) overtaken(a *attempt) {
 // shared: another request stored what both had imported, under the same credentials.
 func (st *state) shared() { st.cookie, st.proven = st.next, true }
 
-// attempted: a write got no answer. The next Save finds out what became of it, and looks where the last one went: those
-// that went elsewhere were refused, since that id was taken.
+// attempted: a write got no answer. Those before it that went elsewhere were refused, since that id was taken.
 func (st *state) attempted(a attempt) {
 	if len(st.unknown) > 0 && st.unknown[0].ID != a.ID {
 		st.unknown = nil
 	}
-	st.unknown = append(st.unknown[max(0, len(st.unknown)-maxUnknown+1):], a)
+	st.unknown = append(st.unknown[max(0, len(st.unknown)-15):], a) // a record remembers fewer versions
 }
-
-// maxUnknown bounds what a session object keeps, while the server answers no write: a record remembers fewer versions.
-const maxUnknown = 16
 
 // lost: an insert that got no answer is not stored. It may arrive yet, when the session has ended. So the next one takes
 // another secret, or another plain id, and nobody ever holds those of the first. An import shares its own with others.
@@ -166,8 +162,7 @@ func (t *states) get(session *sessions.Session) *state {
 	return st.(*state)
 }
 
-// stateOf returns the state of a session that is about to be saved. A session that was built by hand gets one, but not
-// with an ID: it could be a copy of one that has ended since.
+// stateOf returns the state of a session to save. One that was built by hand with an ID may be a copy of an ended one.
 func (s *Store) stateOf(session *sessions.Session) (*state, error) {
 	if session == nil {
 		return nil, fmt.Errorf("mongostore: the session is nil")

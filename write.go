@@ -125,8 +125,7 @@ func (s *Store) activate(ctx context.Context, pending *record.Record, expires ti
 	return rec, nil
 }
 
-// activateNamed activates a pending record if the one that it replaces has been retired in its favour: then the
-// renewal is committed, and only the answer to its last command was lost. ErrNotFound if it is not, or has ended.
+// activateNamed activates a pending record whose predecessor has been retired in its favour, as that is a commitment.
 func (s *Store) activateNamed(ctx context.Context, pending *record.Record) (*record.Record, error) {
 	old, err := s.server.find(ctx, pending.Replaces)
 	if err != nil {

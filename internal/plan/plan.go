@@ -1,8 +1,6 @@
-// Package plan decides what a Save does next. Its functions are pure, without I/O, clock or context, so that tests can
-// try every input.
-//
-// A Save goes from a basis, which is what it knows of the stored record, to an action. If another request was
-// there first, it reads the record again, judges what it sees, and goes on from a new basis.
+// Package plan decides what a Save does next. Its functions are pure, so that tests can try every input. A Save goes from
+// a basis, which is what it knows of the stored record, to an action. If another request was there first, it reads the
+// record again, judges what it sees, and goes on from a new basis.
 package plan
 
 import (
@@ -98,9 +96,8 @@ const (
 	Beneath     // others have written to it since
 )
 
-// Recognise finds the attempt that wrote to a record, -1 if none did. A version is unique; new credentials are
-// too, but which of several attempts with the same ones it was they do not tell: then it may be the first, so that
-// what came after it counts as a change. Under plain ids, which others can know, only versions count.
+// Recognise finds the attempt that wrote to a record, -1 if none did. New credentials do not tell which of several it was:
+// then it is the first, and what came after it counts as a change. Of plain ids, which others can know, only versions count.
 func Recognise(attempts []Attempt, s Stamp) (int, Own) {
 	for _, version := range []int64{s.By, s.Version} {
 		for i, a := range attempts {

@@ -50,8 +50,7 @@ func (rec *Record) Pending() bool { return rec.Replaces != "" && rec.Expires.IsZ
 // Retired reports whether a record is a tombstone, whatever its deadline: connect-mongo's touch moves any.
 func (rec *Record) Retired() bool { return rec.Token != nil && len(rec.Token) == 0 && rec.Next != "" }
 
-// History is the versions that a record had before the one it has, the latest first; 0 where it had none. It shows a
-// write whose answer was lost, even if others have built on it since.
+// History is the versions that a record had before, the latest first, 0 for none: others may have built on a lost write.
 type History [4]int64
 
 // Then returns the history of a record after a write that gives it another version.
@@ -113,8 +112,7 @@ func (c Change) durable() bool { return c >= Edit }
 // rewrites reports whether a change writes the payload.
 func (c Change) rewrites() bool { return c == Payload || c == Edit || c == Renewal }
 
-// dates reports whether a change sets Expires and UpdatedAt. By these a Save tells how long the browser keeps its cookie,
-// so what administrators do leaves them alone.
+// dates reports whether a change sets Expires and UpdatedAt, by which a Save tells how long the browser has its cookie.
 func (c Change) dates() bool { return c != Prolong && c != Edit }
 
 // Backend is where records live: in a MongoDB collection or, for tests and demos, in memory.
