@@ -83,7 +83,7 @@ var defects = []defect{
 		{"load.go", `l.r.Header.Get("Sec-Fetch-Mode") == "navigate"`, `false`},
 	}},
 	{"Regenerate of a late request refused", []edit{
-		{"save.go", `case st.placeholder != late || sv.renew:`, `case st.placeholder != late:`},
+		{"save.go", `sv.state.placeholder == late && !sv.renew`, `sv.state.placeholder == late`},
 	}},
 	{"retire without filter", anyRecord("Retire")},
 	{"activate without checking the tombstone", []edit{
