@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -270,6 +271,28 @@ func TestAUniqueIndexThatIsInTheWayIsAnErrorAtOnce(t *testing.T) {
 	if !mongo.IsDuplicateKeyError(err) || strings.Contains(err.Error(), "ann") {
 		t.Errorf("Save: %v, want the server's duplicate key without its value", err)
 	}
+}
+
+func TestAUniqueIndexThatIsInTheWayIsAnErrorAtOnceAfterALostInsertToo(t *testing.T) {
+	t.Parallel()
+	l := onLossy(t)
+	one := mongo.IndexModel{Keys: bson.D{{Key: "labels.device", Value: 1}}, Options: options.Index().SetUnique(true).SetSparse(true)}
+	if _, err := l.coll.Indexes().CreateOne(t.Context(), one); err != nil {
+		t.Fatal(err)
+	}
+	store := l.place.store(&mongostore.Config{
+		Timeout: ample, Labels: func(*http.Request, *sessions.Session) map[string]string { return map[string]string{"device": "x"} },
+	})
+	start(t, store, map[any]any{"n": 0})
+	v := new(browser).load(t, store)
+	v.Values["n"] = 1
+	l.proxy.LoseInsert()
+	wantErr(t, v.save(), mongostore.ErrUnavailable)
+	var err error
+	mongotest.NewYardstick(t).Within(t, "Save", scant, func() { err = v.save() })
+	wantOnly(t, "insert", err, mongostore.ErrUnavailable)
+	wantNames(t, "insert", err, "unique index")
+	v.wantNoCookie(t)
 }
 
 func TestR21AnErrorOfTheRegistrysSaveIsTextButSessionSaveKeepsTheSentinel(t *testing.T) {

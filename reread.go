@@ -122,11 +122,11 @@ func (sv *saver) see(rec *record.Record) (plan.Seen, *attempt) {
 func (sv *saver) goOn(ctx context.Context, b basis, verdict plan.Verdict, own *attempt, rec *record.Record) (basis, error) {
 	switch verdict {
 	case plan.Free:
-		switch {
-		case len(sv.state.unknown) > 0:
-			sv.state.lost()
-		case sv.conflicts > 1:
+		if sv.conflicts > 1 {
 			return b, errForeignUniqueIndex
+		}
+		if len(sv.state.unknown) > 0 {
+			sv.state.lost()
 		}
 		return b, nil
 	case plan.Foreign:
