@@ -262,17 +262,26 @@ func (s *Store) rewrite(ctx context.Context, rec *record.Record, plain bson.RawV
 
 // maxAgeOf returns the MaxAge of a session that nobody has loaded. A RecordCodec may keep one in the payload.
 func (s *Store) maxAgeOf(ctx context.Context, rec *record.Record) int {
+	var plain bson.RawValue
+	if s.payloads.keepOptions() {
+		plain, _ = s.payloads.unseal(ctx, rec)
+	}
+	return s.optionsIn(rec, plain).MaxAge
+}
+
+// optionsIn returns the options of the cookie that a record holds, the store's where they cannot be read.
+func (s *Store) optionsIn(rec *record.Record, plain bson.RawValue) sessions.Options {
 	options := s.defaultOptions()
 	if rec.MaxAge != nil {
 		options.MaxAge = *rec.MaxAge
 	}
-	if s.payloads.keepOptions() {
-		session := sessions.NewSession(s, rec.Name)
-		session.Options = &options // as they are if the payload cannot be read
-		_, _ = s.open(ctx, rec, session)
-		return session.Options.MaxAge
+	_ = setAttributes(&options, rec.Cookie)
+	decoded := options
+	session := sessions.Session{Options: &decoded, Values: make(map[any]any)}
+	if s.payloads.keepOptions() && s.payloads.decode(plain, &session) == nil {
+		return *session.Options
 	}
-	return options.MaxAge
+	return options
 }
 
 // Destroy ends the session with this Record.ID, at once and for good: a request under way cannot bring it back, nor renew

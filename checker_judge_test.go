@@ -23,7 +23,7 @@ var rules = []rule{
 	(*schedule).secondSavesAreQuiet, (*schedule).unchangedSavesAreQuiet, (*schedule).nobodyIsLeftWithoutCookie,
 	(*schedule).loginsRenew, (*schedule).concernsAreTold, (*schedule).pendingLeadsNowhere, (*schedule).renewalsBecomeOne, (*schedule).optionsConflict, (*schedule).nothingPendingIsLeft,
 	(*schedule).lateRequestsAreQuiet, (*schedule).conflictsAreTold, (*schedule).expiryIsFinal,
-	(*schedule).changesAreKept, (*schedule).flashesAreKept, (*schedule).savesProlong, (*schedule).recordsAreReachable, (*schedule).browserIsLoggedIn,
+	(*schedule).insertsAreConfirmed, (*schedule).changesAreKept, (*schedule).flashesAreKept, (*schedule).savesProlong, (*schedule).recordsAreReachable, (*schedule).browserIsLoggedIn,
 	(*schedule).attributesAreKept, (*schedule).cookiesHaveTheirAttributes, (*schedule).valuesAreBroughtHome, (*schedule).nothingIsWrittenAfterAnEnd,
 }
 
@@ -385,9 +385,10 @@ func (r *schedule) renewalsBecomeOne() string {
 // optionsConflict: under OnConflictFail, of two requests at the same time that set MaxAge, or both the Path, one is told.
 func (r *schedule) optionsConflict() string {
 	visits := r.visits()
+	moves := func(a *actor) bool { return a.visit.path != "" && a.visit.path != "/" } // not to what it is
 	for i, a := range visits {
 		for _, b := range visits[i+1:] {
-			both := a.visit.age > 0 && b.visit.age > 0 || a.visit.path != "" && b.visit.path != ""
+			both := a.visit.age > 0 && b.visit.age > 0 || moves(a) && moves(b)
 			if r.stores[0].cfg.OnConflict == OnConflictFail && both && a.visit.at < r.stored(b) && b.visit.at < r.stored(a) &&
 				a.final().err == nil && b.final().err == nil {
 				return a.name + " and " + b.name + " set one option at the same time, and neither is told"
@@ -845,4 +846,19 @@ func (r *schedule) end(w io.Writer) {
 	} else {
 		_, _ = fmt.Fprintf(w, "end: the browser has %s, which leads to nothing\n", r.cookieName(c.Value))
 	}
+}
+
+// insertsAreConfirmed: a first insert whose answer was lost is not told as stored before another write has waited for a
+// majority.
+func (r *schedule) insertsAreConfirmed() string {
+	for _, a := range r.visits() {
+		for _, e := range r.events {
+			lost := e.actor == a && e.creates != "" && e.effect && !e.late && e.fate == unanswered
+			written := func(o event) bool { return o.actor == a && o.write && o.at > e.at }
+			if lost && a.final().acknowledged() && !a.visit.logout && !r.any(written) {
+				return a.name + " was acknowledged, and nothing says that a majority has its insert"
+			}
+		}
+	}
+	return ""
 }

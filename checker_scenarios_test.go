@@ -666,6 +666,7 @@ var scenarios = []scenario{
 	{name: "one-attribute", parts: []part{path("a", "/a"), path("b", "/b")}},                         // the later one wins
 	{name: "attribute-change", parts: []part{path("a", "/a"), sets("b", "b")}},
 	{name: "attribute-unchanged", parts: []part{path("a", "/a"), unchanged}},
+	{name: "attribute-back", parts: []part{path("a", "/a"), request{name: "b", path: "/", again: 1, waits: true}}},
 	{name: "attribute-login", parts: []part{path("a", "/a"), login("login")}},
 	{name: "change-revoke", parts: []part{sets("a", "a"), revoke}},
 	{name: "login-revoke", parts: []part{login("login"), revoke}},

@@ -129,13 +129,14 @@ func sameAttributes(a, b sessions.Options) bool {
 	return a == b
 }
 
-// mergeAttributes merges the attributes of a cookie but MaxAge, and reports whether both sides have changed one.
-func mergeAttributes(base, ours, theirs sessions.Options) (merged sessions.Options, both bool) {
+// mergeOptions merges the options of a cookie one by one, and reports whether both sides have changed the same one.
+func mergeOptions(base, ours, theirs sessions.Options) (merged sessions.Options, both bool) {
 	return sessions.Options{
 		Path: mergeOne(base.Path, ours.Path, theirs.Path, &both), Domain: mergeOne(base.Domain, ours.Domain, theirs.Domain, &both),
 		Secure: mergeOne(base.Secure, ours.Secure, theirs.Secure, &both), HttpOnly: mergeOne(base.HttpOnly, ours.HttpOnly, theirs.HttpOnly, &both),
 		Partitioned: mergeOne(base.Partitioned, ours.Partitioned, theirs.Partitioned, &both),
-		SameSite:    mergeOne(base.SameSite, ours.SameSite, theirs.SameSite, &both), MaxAge: ours.MaxAge,
+		SameSite:    mergeOne(base.SameSite, ours.SameSite, theirs.SameSite, &both),
+		MaxAge:      mergeOne(base.MaxAge, ours.MaxAge, theirs.MaxAge, &both),
 	}, both
 }
 

@@ -118,7 +118,7 @@ const maxRenewals = 100
 func (s *Store) endPlain(ctx context.Context, id string, withSecret bool) (removed int64, err error) {
 	for range maxRenewals {
 		n, err := s.server.delete(ctx, id, []byte{}) // the ordinary case
-		if n > 0 || err != nil {
+		if n > 0 || !wasDone(err) {
 			return n, err
 		}
 		rec, err := s.server.find(ctx, id)

@@ -11,6 +11,7 @@ import (
 	"github.com/gorilla/sessions"
 	"github.com/mongostore/mongostore"
 	"github.com/mongostore/mongostore/connectmongo"
+	"github.com/mongostore/mongostore/internal/mongotest"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
@@ -287,12 +288,91 @@ func TestR09OnConflictFailTakesMaxAgeAndAttributesOfTwoRequests(t *testing.T) {
 	})
 }
 
+// eachKindAndExpress is eachKind, and connect-mongo's format, which keeps the options of the cookie in the payload.
+func eachKindAndExpress(t *testing.T, test func(t *testing.T, p *place, cfg *mongostore.Config)) {
+	t.Helper()
+	eachKind(t, test)
+	t.Run("Express", func(t *testing.T) {
+		t.Parallel()
+		onEach(t, func(t *testing.T, p *place) {
+			cfg := connectMongoLike()
+			cfg.PayloadCodec = connectmongo.Codec{}
+			test(t, p, cfg)
+		})
+	})
+}
+
+func TestR09OneAttributeAndAValueOfTwoRequestsMerge(t *testing.T) {
+	t.Parallel()
+	eachKindAndExpress(t, func(t *testing.T, p *place, cfg *mongostore.Config) {
+		cfg.OnConflict = mongostore.OnConflictFail
+		store := p.store(cfg)
+		b := start(t, store, map[any]any{"n": "0"})
+		strict, value, path, unchanged := b.load(t, store), b.load(t, store), b.load(t, store), b.load(t, store)
+		strict.Options.SameSite = http.SameSiteStrictMode
+		strict.saved(t)
+		value.Values["n"] = "1"
+		value.saved(t)
+		path.Options.SameSite = http.SameSiteNoneMode
+		wantErr(t, path.save(), mongostore.ErrConflict)
+		p.clock.Advance(time.Hour)
+		unchanged.saved(t)
+		unchanged.Values["m"] = "2"
+		unchanged.saved(t)
+		got := b.load(t, store)
+		if !maps.Equal(got.Values, map[any]any{"n": "1", "m": "2"}) || got.Options.SameSite != http.SameSiteStrictMode {
+			t.Errorf("the session has %v and %+v", got.Values, *got.Options)
+		}
+	})
+}
+
+// Express lengthens a session while a request of Go is under way, which changes a value or nothing.
+func TestR09AMaxAgeThatExpressSetsStays(t *testing.T) {
+	t.Parallel()
+	for _, changes := range []bool{false, true} {
+		p := onMongoDB(t, mongotest.Shared(t))
+		cfg := connectMongoLike()
+		cfg.PayloadCodec = connectmongo.Codec{}
+		store := p.store(cfg)
+		b := start(t, store, map[any]any{"n": "0"})
+		v := b.load(t, store)
+		p.clock.Advance(time.Hour)
+		express(t, p.coll, v.ID, `{"cookie":{"originalMaxAge":7776000000,"expires":"2030-03-01T00:00:00.000Z","secure":true,`+
+			`"httpOnly":true,"path":"/","sameSite":"strict"},"n":"0"}`, p.clock.Now().Add(90*day))
+		if changes {
+			v.Values["n"] = "1"
+		}
+		v.saved(t)
+		got := b.load(t, store)
+		if got.Options.MaxAge != 90*86400 || got.Options.SameSite != http.SameSiteStrictMode || p.expires(v.ID).Before(p.clock.Now().Add(89*day)) {
+			t.Errorf("changed %v: the session has %+v and ends at %v", changes, *got.Options, p.expires(v.ID))
+		}
+	}
+}
+
+func TestR13ALostWriteOfAttributesThatOthersSetBackIsNotSent(t *testing.T) {
+	t.Parallel()
+	l := onLossy(t)
+	b := start(t, l.store, map[any]any{"n": 0})
+	v := b.load(t, l.store)
+	v.Options.SameSite = http.SameSiteStrictMode
+	l.proxy.DropReplies("update", 2)
+	wantErr(t, v.save(), mongostore.ErrUnavailable)
+	other := b.load(t, l.sure)
+	other.Options.SameSite = http.SameSiteLaxMode
+	other.saved(t)
+	v.saved(t)
+	if c, got := v.wantCookie(t), b.load(t, l.sure).Options; c.SameSite != got.SameSite || v.Options.SameSite != got.SameSite {
+		t.Errorf("the cookie has SameSite %v, the session %v, the record %v", c.SameSite, v.Options.SameSite, got.SameSite)
+	}
+}
+
 func TestR09AttributesThatTwoRequestsSetMergeOneByOne(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []mongostore.OnConflict{mongostore.OnConflictMerge, mongostore.OnConflictOverwrite, mongostore.OnConflictFail} {
 		t.Run(mode.String(), func(t *testing.T) {
 			t.Parallel()
-			eachKind(t, func(t *testing.T, p *place, cfg *mongostore.Config) {
+			eachKindAndExpress(t, func(t *testing.T, p *place, cfg *mongostore.Config) {
 				cfg.OnConflict = mode
 				store := p.store(cfg)
 				b := start(t, store, map[any]any{"n": "0"})

@@ -23,20 +23,12 @@ func (sv *saver) resolveUnknownWrites(ctx context.Context, b basis) (basis, erro
 		return b, err
 	}
 	if last.op == OpCreate { // perhaps beside the session that was loaded: a login beside another one
-		b, st.next = basis{source: plan.Absent}, last.Credentials
+		b, st.next = sv.absent(), last.Credentials
 	}
 	seen, own := sv.see(rec)
 	verdict := plan.Judge(b.source, seen)
-	switch {
-	case verdict == plan.Current: // it has not arrived, or not yet
+	if verdict == plan.Current { // it has not arrived, or not yet
 		return b, nil
-	case verdict == plan.Mine && !rec.Retired(): // what confirms a tombstone is the activation of its successor
-		// A majority may not have it yet, so write it once more. If that misses, the next write finds out why.
-		out, err := sv.store.server.update(ctx, rec.Match(sv.store.now()), rec, record.Edit)
-		if out != written {
-			return b, err
-		}
-		b.concern = err
 	}
 	return sv.goOn(ctx, b, verdict, own, rec)
 }
@@ -44,9 +36,9 @@ func (sv *saver) resolveUnknownWrites(ctx context.Context, b basis) (basis, erro
 // reread reads the record again, from here on as the only Save of this process that works on the session.
 func (sv *saver) reread(ctx context.Context, b basis, d *draft) (_ basis, err error) {
 	id := d.storedAs(b)
-	if sv.conflicts++; sv.lock == nil {
+	if sv.conflicts++; sv.conflicts == 1 {
 		sv.lock, err = sv.store.locks.take(ctx, id, sv.store.cfg.Timeout/2)
-	} else { // that alone was not enough: let other processes go first
+	} else { // that alone was not enough: let others go first
 		err = backOff(ctx, sv.conflicts)
 	}
 	if err != nil {
@@ -70,8 +62,10 @@ func (sv *saver) findActive(ctx context.Context, id string) (*record.Record, err
 		return rec, err
 	}
 	active, err := sv.store.activateNamed(ctx, rec)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
+	if errors.Is(err, ErrNotFound) { // it may have been retired in favour of a successor of its own
+		if active, err = sv.store.server.find(ctx, id); active != nil && active.Pending() {
+			active = nil
+		}
 	}
 	return active, err
 }
@@ -122,11 +116,11 @@ func (sv *saver) see(rec *record.Record) (plan.Seen, *attempt) {
 func (sv *saver) goOn(ctx context.Context, b basis, verdict plan.Verdict, own *attempt, rec *record.Record) (basis, error) {
 	switch verdict {
 	case plan.Free:
-		if sv.conflicts > 1 {
+		if sv.conflicts > 2 {
 			return b, errForeignUniqueIndex
 		}
-		if len(sv.state.unknown) > 0 {
-			sv.state.lost()
+		if st := sv.state; len(st.unknown) > 0 && (st.imported == nil || sv.renew) { // an import shares its own with others
+			st.lost()
 		}
 		return b, nil
 	case plan.Foreign:
@@ -140,6 +134,15 @@ func (sv *saver) goOn(ctx context.Context, b basis, verdict plan.Verdict, own *a
 	case plan.Overtaken:
 		return b, sv.overtaken(own)
 	case plan.Mine:
+		// What no write has waited for, a majority may not have yet: so write it once more. If that misses, the next write finds
+		// out why. What confirms a tombstone is the activation of its successor.
+		if (sv.conflicts == 0 || b.source == plan.Absent) && !rec.Retired() {
+			out, err := sv.store.server.update(ctx, rec.Match(sv.store.now()), rec, record.Edit)
+			if out != written {
+				return b, err
+			}
+			b.concern = err
+		}
 		return sv.recover(ctx, b, own, rec)
 	case plan.Current:
 		if b.target == nil {
@@ -158,7 +161,7 @@ func (sv *saver) startOver(rec *record.Record) (basis, error) {
 		return basis{}, errEnded
 	}
 	st.startsOver()
-	return basis{source: plan.Absent}, nil
+	return sv.absent(), nil
 }
 
 // overtaken ends a Save whose earlier attempt was stored and since renewed by another request: well, if that is all.
@@ -204,6 +207,7 @@ func (sv *saver) recover(ctx context.Context, b basis, own *attempt, rec *record
 	b = basis{
 		source: plan.Recovered, target: &snapshot{*rec, a.snapshot.plain},
 		base: a.snapshot.plain, ours: merged, values: merged, op: a.op, concern: concern,
+		options: sv.store.optionsIn(rec, a.snapshot.plain),
 	}
 	if topmost {
 		return b, nil
@@ -217,8 +221,7 @@ func (sv *saver) merge(ctx context.Context, b basis, rec *record.Record, source 
 	if err != nil {
 		return b, err
 	}
-	was := b.target
-	b.source, b.target = source, &snapshot{*rec, plain}
+	b.source, b.target, b.options = source, &snapshot{*rec, plain}, sv.store.optionsIn(rec, plain)
 	mode := sv.store.cfg.OnConflict
 	if mode == OnConflictOverwrite && sv.changedValues(b) {
 		b.values = b.ours
@@ -230,18 +233,13 @@ func (sv *saver) merge(ctx context.Context, b basis, rec *record.Record, source 
 		return b, err
 	case mode == OnConflictFail && len(conflicts) > 0:
 		return b, fmt.Errorf("mongostore: save: %w: both changed %s", ErrConflict, keyName(conflicts[0]))
-	case mode == OnConflictFail && sv.bothChangedOptions(b, was):
-		return b, fmt.Errorf("mongostore: save: %w: both changed the cookie's options", ErrConflict)
+	case mode == OnConflictFail:
+		if _, both := mergeOptions(sv.state.handed, sv.options, b.options); both {
+			return b, fmt.Errorf("mongostore: save: %w: both changed the cookie's options", ErrConflict)
+		}
 	}
 	b.values = merged
 	return b, nil
-}
-
-// bothChangedOptions reports whether this request and another one set MaxAge, or the same attribute of the cookie.
-func (sv *saver) bothChangedOptions(b basis, was *snapshot) bool {
-	_, both := mergeAttributes(sv.state.handed, sv.options, sv.attributesOn(b))
-	maxAge := sv.options.MaxAge != sv.state.handed.MaxAge
-	return both || maxAge && was != nil && !sameMaxAge(was.MaxAge, b.target.MaxAge)
 }
 
 // encode returns the session's values as they are, encoded once in a Save.
@@ -249,7 +247,7 @@ func (sv *saver) encode() (bson.RawValue, error) {
 	if !sv.encoded.IsZero() {
 		return sv.encoded, nil
 	}
-	var b basis
+	b := sv.absent()
 	encoded, err := sv.store.payloads.encode(sv.copied(b, sv.outline(b)))
 	if err == nil {
 		sv.encoded = encoded

@@ -28,6 +28,7 @@ type saver struct {
 	renew     bool          // Regenerate was called
 	encoded   bson.RawValue // session.Values; zero: not yet
 	conflicts int           // how often another request was there first
+	again     bool          // an insert was lost, and is sent a second time
 	lock      *lock         // held from the first conflict on; nil: not held
 	event     Event         // of the last step, for Config.Observe; without an Op there is nothing to tell
 }
@@ -36,12 +37,13 @@ type saver struct {
 // request has changed, ours what it made of it. Each step takes a basis and returns one.
 type basis struct {
 	source  plan.Source
-	target  *snapshot     // theirs; nil: there is no record
-	base    bson.RawValue // zero: there is none
-	ours    map[any]any   // in stored form; nil: those of session.Values
-	values  map[any]any   // merged, to be stored; nil: session.Values as they are
-	op      Op            // of the attempt that was recovered
-	concern error         // of the write concern, when that was confirmed
+	target  *snapshot        // theirs; nil: there is no record
+	base    bson.RawValue    // zero: there is none
+	ours    map[any]any      // in stored form; nil: those of session.Values
+	values  map[any]any      // merged, to be stored; nil: session.Values as they are
+	op      Op               // of the attempt that was recovered
+	concern error            // of the write concern, when that was confirmed
+	options sessions.Options // of the cookie, as they are stored or, without a record, as New handed them out
 }
 
 // draft is a record as it is to be written.
@@ -84,9 +86,9 @@ func (sv *saver) run(ctx context.Context) (*draft, error) {
 
 // begin returns the first basis.
 func (sv *saver) begin(ctx context.Context) (basis, error) {
-	b := basis{source: plan.Absent}
+	b := sv.absent()
 	if base := sv.state.base; base != nil {
-		b = basis{source: plan.Loaded, target: base, base: base.plain}
+		b.source, b.target, b.base = plan.Loaded, base, base.plain
 	} else if err := sv.storesNothing(); err != nil {
 		return b, err
 	}
@@ -96,6 +98,9 @@ func (sv *saver) begin(ctx context.Context) (basis, error) {
 	}
 	return sv.resolveImport(ctx, b)
 }
+
+// absent is the basis without a record.
+func (sv *saver) absent() basis { return basis{source: plan.Absent, options: sv.state.handed} }
 
 // storesNothing returns errNothing if the session is new and has no values to store, and errLate if it comes too late.
 func (sv *saver) storesNothing() error {
@@ -205,7 +210,7 @@ func (sv *saver) renewsOn(b basis) bool {
 // outline returns a draft that lacks what depends on the session's values.
 func (sv *saver) outline(b basis) *draft {
 	st, now := sv.state, sv.store.now()
-	d := &draft{cred: st.cookie, now: now, options: sv.options}
+	d := &draft{cred: st.cookie, now: now}
 	if b.target != nil {
 		d.Record = b.target.Record
 	} else {
@@ -217,31 +222,16 @@ func (sv *saver) outline(b basis) *draft {
 	if b.target == nil || sv.renewsOn(b) {
 		d.CreatedAt, d.change = now, record.Renewal
 	}
+	d.options, _ = mergeOptions(st.handed, sv.options, b.options)
 	if sv.options.MaxAge != st.handed.MaxAge {
 		maxAge := sv.options.MaxAge // a copy: the record outlives this Save, which must not keep the session in use
 		d.MaxAge = &maxAge
-	} else if d.MaxAge != nil {
-		d.options.MaxAge = *d.MaxAge
 	}
-	maxAge := d.options.MaxAge
-	d.options, _ = mergeAttributes(st.handed, sv.options, sv.attributesOn(b))
-	d.options.MaxAge = maxAge
 	if !sameAttributes(sv.options, st.handed) && !sv.store.payloads.keepOptions() {
 		d.Cookie = sv.store.attributesOf(d.options)
 	}
 	d.Expires, d.UpdatedAt = sv.store.lifetimes.deadline(now, d.CreatedAt, d.options.MaxAge), now
 	return d
-}
-
-// attributesOn returns the attributes of the cookie on a basis: those that New handed out, unless others are stored.
-func (sv *saver) attributesOn(b basis) sessions.Options {
-	base := sv.state.base
-	if base == nil || b.target == nil || string(b.target.Cookie) == string(base.Cookie) {
-		return sv.state.handed
-	}
-	options := sv.store.defaultOptions()
-	_ = setAttributes(&options, b.target.Cookie) // what cannot be read is the store's
-	return options
 }
 
 // copied returns the session as it is to be stored, for the functions of the configuration.

@@ -130,15 +130,13 @@ func (st *state) attempted(a attempt) {
 	st.unknown = append(st.unknown[max(0, len(st.unknown)-15):], a) // a record remembers fewer versions
 }
 
-// lost: an insert that got no answer is not stored. It may arrive yet, when the session has ended. So the next one takes
-// another secret, or another plain id, and nobody ever holds those of the first. An import shares its own with others.
+// lost: a first insert is not there. It may arrive yet, when the session has ended, so the next one takes another secret
+// or plain id, and nobody ever holds those of the first. As long as the handle is taken, the first one is refused.
 func (st *state) lost() {
-	switch {
-	case st.imported != nil:
-	case st.next.Secret != "":
-		st.next.Secret = token.NewSecret()
-	default:
+	if st.next.Secret == "" {
 		st.next = token.Credentials{}
+	} else {
+		st.next.Secret = token.NewSecret()
 	}
 }
 

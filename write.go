@@ -34,8 +34,8 @@ func (sv *saver) write(ctx context.Context, b basis, d *draft) (outcome, error) 
 			snapshot: d.snapshot, own: sv.encoded, options: sv.options, op: opOf(b, d),
 		})
 	}
-	if out == unknown && b.target == nil && sv.conflicts == 0 && connectionBroke(err) {
-		err = nil // it was sent once
+	if out == unknown && b.target == nil && !sv.again && connectionBroke(err) {
+		sv.again, err = true, nil
 	}
 	return out, err
 }

@@ -244,3 +244,17 @@ func (s *Set) Heal() {
 		m.proxy.Hang(false)
 	}
 }
+
+// ResetClients closes the connections of clients, and takes new ones.
+func (m *Member) ResetClients() {
+	m.proxy.mu.Lock()
+	defer m.proxy.mu.Unlock()
+	for l := range m.proxy.links {
+		l.mu.Lock()
+		from := l.from
+		l.mu.Unlock()
+		if from == "" {
+			l.close()
+		}
+	}
+}

@@ -1,0 +1,208 @@
+package mongostore
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/sessions"
+	"github.com/mongostore/mongostore/internal/record"
+)
+
+// These tests stand between the store and its backend, to lose or delay one command.
+
+// hooked is a store whose inserts and updates pass through functions, which are given what would be done.
+type hooked struct {
+	*testing.T
+	record.Backend
+	store          *Store
+	insert, update func(do func() (bool, error)) (bool, error)
+}
+
+func newHooked(t *testing.T, cfg *Config) *hooked {
+	t.Helper()
+	cfg.PayloadCodec = JSONCodec{}
+	store, err := NewMemory(cfg, make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hooked{T: t, store: store, Backend: store.server.backend}
+	store.server.backend = h
+	return h
+}
+
+func (h *hooked) Insert(_ context.Context, rec *record.Record) (bool, error) {
+	sent := *rec
+	do := func() (bool, error) { return h.Backend.Insert(context.Background(), &sent) }
+	if h.insert != nil {
+		return h.insert(do)
+	}
+	return do()
+}
+
+func (h *hooked) Update(_ context.Context, m record.Match, rec *record.Record, c record.Change) (bool, error) {
+	sent := *rec
+	do := func() (bool, error) { return h.Backend.Update(context.Background(), m, &sent, c) }
+	if h.update != nil {
+		return h.update(do)
+	}
+	return do()
+}
+
+// loseInsert breaks the connection of the next insert, and returns what has it arrive.
+func (h *hooked) loseInsert() (arrive func()) {
+	var late func() (bool, error)
+	h.insert = func(do func() (bool, error)) (bool, error) {
+		if late == nil {
+			late = do
+			return false, errBroken
+		}
+		return do()
+	}
+	return func() { _, _ = late() }
+}
+
+// turn is one request and its session.
+type turn struct {
+	*sessions.Session
+	h *hooked
+	r *http.Request
+}
+
+func (h *hooked) load(cookie *http.Cookie) turn {
+	h.Helper()
+	r := httptest.NewRequestWithContext(h.Context(), http.MethodGet, "https://example.com/", http.NoBody)
+	if cookie != nil {
+		r.AddCookie(&http.Cookie{Name: cookie.Name, Value: cookie.Value})
+	}
+	session, err := h.store.New(r, "sid")
+	if err != nil {
+		h.Fatal(err)
+	}
+	return turn{session, h, r}
+}
+
+// saved saves the session, and returns the cookie that this sets.
+func (t turn) saved() *http.Cookie {
+	t.h.Helper()
+	w := httptest.NewRecorder()
+	if err := t.Save(t.r, w); err != nil {
+		t.h.Errorf("Save: %v", err)
+	}
+	return cookieOf(w.Header())
+}
+
+func TestR10ALoginOfAnImportWhoseFirstInsertComesAfterALogoutLetsNobodyIn(t *testing.T) {
+	t.Parallel()
+	for _, plain := range []bool{false, true} {
+		former := &mapStore{sessions: map[string]map[any]any{"old": {"k": "v"}}}
+		h := newHooked(t, &Config{Previous: former, PlainIDs: plain})
+		arrive := h.loseInsert()
+		login := h.load(&http.Cookie{Name: "sid", Value: "old"})
+		login.Values["user"] = "ann"
+		h.store.Regenerate(login.Session)
+		cookie := login.saved()
+		logout := h.load(cookie)
+		logout.Options.MaxAge = -1
+		logout.saved()
+		arrive()
+		if again := h.load(cookie); !again.IsNew {
+			t.Errorf("plain ids %v: the cookie of the login leads to %v", plain, again.Values)
+		}
+	}
+}
+
+func TestR13ALoginBesideAnotherOneLooksForItsInsertToo(t *testing.T) {
+	t.Parallel()
+	h := newHooked(t, &Config{UserID: func(s *sessions.Session) string { user, _ := s.Values["user"].(string); return user }})
+	first := h.load(nil)
+	first.Values["k"] = "0"
+	cookie := first.saved()
+	a, b := h.load(cookie), h.load(cookie)
+	for _, login := range []turn{a, b} {
+		login.Values["user"] = "ann"
+		h.store.Regenerate(login.Session)
+	}
+	a.saved()
+	h.loseInsert()
+	if got := h.load(b.saved()); got.Values["user"] != "ann" {
+		t.Errorf("the second login's cookie leads to %v", got.Values)
+	}
+}
+
+func TestR09AttributesOfTwoImportsMerge(t *testing.T) {
+	t.Parallel()
+	former := &mapStore{sessions: map[string]map[any]any{"old": {"k": "v"}}}
+	h := newHooked(t, &Config{Previous: former})
+	old := &http.Cookie{Name: "sid", Value: "old"}
+	a, b := h.load(old), h.load(old)
+	a.Options.Path = "/a"
+	a.saved()
+	b.Values["b"], b.Options.SameSite = "b", http.SameSiteStrictMode
+	c := b.saved()
+	got := h.load(c)
+	if got.Options.Path != "/a" || got.Options.SameSite != http.SameSiteStrictMode || c.Path != "/a" {
+		t.Errorf("the record has %+v, the cookie Path %q", *got.Options, c.Path)
+	}
+}
+
+func TestR09AHolderOfTheLockThatHangsIsWaitedForOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHooked(t, &Config{})
+		first := h.load(nil)
+		first.Values["k"] = "0"
+		cookie := first.saved()
+		other := newHooked(t, &Config{}) // another process
+		other.Backend = h.Backend
+		change := func(value string) {
+			v := other.load(cookie)
+			v.Values["other"] = value
+			v.saved()
+		}
+		held, _ := h.store.locks.take(t.Context(), first.ID, time.Second)
+		defer held.release()
+		mine := h.load(cookie)
+		change("1")
+		updates := 0
+		h.update = func(do func() (bool, error)) (bool, error) {
+			if updates++; updates == 2 {
+				change("2")
+			}
+			return do()
+		}
+		mine.Values["mine"] = "1"
+		began := time.Now()
+		mine.saved()
+		if waited := time.Since(began); waited > h.store.cfg.Timeout/2+time.Second {
+			t.Errorf("it took %v", waited)
+		}
+	})
+}
+
+func TestR05ALogoutOfABusyObjectExpiresTheCookie(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHooked(t, &Config{})
+		first := h.load(nil)
+		first.Values["k"] = "0"
+		busy := h.load(first.saved())
+		h.update = func(func() (bool, error)) (bool, error) {
+			time.Sleep(h.store.cfg.Timeout) //nolint:forbidigo // in a bubble
+			return false, errTimedOut
+		}
+		busy.Values["k"] = "1"
+		go func() { _ = busy.Save(busy.r, httptest.NewRecorder()) }()
+		synctest.Wait()
+		w := httptest.NewRecorder()
+		busy.Options.MaxAge = -1
+		err := busy.Save(busy.r, w)
+		if c := cookieOf(w.Header()); c == nil || c.MaxAge >= 0 {
+			t.Errorf("logout: %v, and the cookie is %v, want it expired", err, c)
+		}
+		time.Sleep(2 * h.store.cfg.Timeout) //nolint:forbidigo // in a bubble
+	})
+}
