@@ -125,7 +125,7 @@ var defects = []defect{
 		{"load.go", `err = setAttributes(session.Options, rec.Cookie)`, `_ = setAttributes(session.Options, nil)`},
 	}},
 	{"attributes of the cookie lost in a merge", []edit{
-		{"save.go", "\t_ = setAttributes(&options, b.target.Cookie) // what cannot be read is the store's\n", ""},
+		{"admin.go", "\t_ = setAttributes(&options, rec.Cookie)\n", ""},
 	}},
 	{"renewal for a request that has ended", []edit{
 		{"write.go", `err != nil && d.change == record.Renewal && b.target != nil {`, `err != nil && false {`},
