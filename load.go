@@ -41,7 +41,7 @@ func (s *Store) load(r *http.Request, session *sessions.Session, st *state) erro
 	ctx, cancel := detached(r, timeout)
 	defer cancel()
 	l := &loader{store: s, r: r, session: session, state: st}
-	err := s.observed(ctx, l.load)
+	err := s.observed(ctx, l.load) //nolint:contextcheck // it ends with the request's deadline, not with the request
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return nil

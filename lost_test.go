@@ -34,18 +34,18 @@ func newHooked(t *testing.T, cfg *Config) *hooked {
 	return h
 }
 
-func (h *hooked) Insert(_ context.Context, rec *record.Record) (bool, error) {
+func (h *hooked) Insert(ctx context.Context, rec *record.Record) (bool, error) {
 	sent := *rec
-	do := func() (bool, error) { return h.Backend.Insert(context.Background(), &sent) }
+	do := func() (bool, error) { return h.Backend.Insert(context.WithoutCancel(ctx), &sent) }
 	if h.insert != nil {
 		return h.insert(do)
 	}
 	return do()
 }
 
-func (h *hooked) Update(_ context.Context, m record.Match, rec *record.Record, c record.Change) (bool, error) {
+func (h *hooked) Update(ctx context.Context, m record.Match, rec *record.Record, c record.Change) (bool, error) {
 	sent := *rec
-	do := func() (bool, error) { return h.Backend.Update(context.Background(), m, &sent, c) }
+	do := func() (bool, error) { return h.Backend.Update(context.WithoutCancel(ctx), m, &sent, c) }
 	if h.update != nil {
 		return h.update(do)
 	}

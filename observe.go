@@ -37,25 +37,24 @@ type Event struct {
 	Err       error         // as returned; but ErrNotFound for a load that found nothing, for which New returns nil
 }
 
-// results are the metric labels of errors.
-var results = []struct {
-	err   error
-	label string
-}{
-	{ErrNotFound, "not_found"}, {ErrInvalidCookie, "invalid_cookie"}, {ErrConflict, "conflict"},
-	{ErrTooLarge, "too_large"}, {ErrDecode, "decode"}, {ErrUnavailable, "unavailable"},
-}
-
 // Result returns the outcome as a metric label: "ok", "not_found", "invalid_cookie", "conflict", "too_large", "decode",
 // "unavailable" or "error".
 func (e Event) Result() string {
-	if e.Err == nil {
+	switch {
+	case e.Err == nil:
 		return "ok"
-	}
-	for _, r := range results {
-		if errors.Is(e.Err, r.err) {
-			return r.label
-		}
+	case errors.Is(e.Err, ErrNotFound):
+		return "not_found"
+	case errors.Is(e.Err, ErrInvalidCookie):
+		return "invalid_cookie"
+	case errors.Is(e.Err, ErrConflict):
+		return "conflict"
+	case errors.Is(e.Err, ErrTooLarge):
+		return "too_large"
+	case errors.Is(e.Err, ErrDecode):
+		return "decode"
+	case errors.Is(e.Err, ErrUnavailable):
+		return "unavailable"
 	}
 	return "error"
 }

@@ -134,15 +134,6 @@ func (sv *saver) goOn(ctx context.Context, b basis, verdict plan.Verdict, own *a
 	case plan.Overtaken:
 		return b, sv.overtaken(own)
 	case plan.Mine:
-		// What no write has waited for, a majority may not have yet: so write it once more. If that misses, the next write finds
-		// out why. What confirms a tombstone is the activation of its successor.
-		if (sv.conflicts == 0 || b.source == plan.Absent) && !rec.Retired() {
-			out, err := sv.store.server.update(ctx, rec.Match(sv.store.now()), rec, record.Edit)
-			if out != written {
-				return b, err
-			}
-			b.concern = err
-		}
 		return sv.recover(ctx, b, own, rec)
 	case plan.Current:
 		if b.target == nil {
@@ -187,7 +178,8 @@ func (sv *saver) overtaken(own *attempt) error {
 // recover goes on from the record that an attempt wrote. What the application has changed since are changes to that.
 func (sv *saver) recover(ctx context.Context, b basis, own *attempt, rec *record.Record) (basis, error) {
 	concern := b.concern
-	if rec.Retired() {
+	switch {
+	case rec.Retired():
 		pending := own.snapshot.Record
 		pending.Forget = rec.Forget
 		active, err := sv.store.activate(ctx, &pending, own.snapshot.Expires)
@@ -195,6 +187,12 @@ func (sv *saver) recover(ctx context.Context, b basis, own *attempt, rec *record
 			return b, err
 		}
 		rec, concern = active, err
+	case sv.conflicts == 0, b.source == plan.Absent: // no write has waited until a majority has it, so write it once more
+		out, err := sv.store.server.update(ctx, rec.Match(sv.store.now()), rec, record.Edit)
+		if out != written { // if it missed, the next write finds out why
+			return b, err
+		}
+		concern = err
 	}
 	b.base, b.ours = own.own, nil
 	merged, _, err := sv.mergeWith(b, own.snapshot.plain)
