@@ -116,21 +116,27 @@ const maxRenewals = 100
 // endPlain ends the session with this stored id, or what renewals have made of it since. A plain id, as a cookie carries
 // it, proves no session that has a secret; an administrator ends that too.
 func (s *Store) endPlain(ctx context.Context, id string, withSecret bool) (removed int64, err error) {
+	var concern error // beside which nobody knows whether there was anything to delete
 	for range maxRenewals {
 		n, err := s.server.delete(ctx, id, []byte{}) // the ordinary case
-		if n > 0 || !wasDone(err) {
+		if !wasDone(err) {
 			return n, err
+		}
+		if concern = errors.Join(concern, err); n > 0 {
+			return n, concern
 		}
 		rec, err := s.server.find(ctx, id)
 		switch {
-		case err != nil || rec == nil:
+		case err != nil:
 			return 0, err
+		case rec == nil:
+			return 0, concern
 		case rec.Retired():
 			id = rec.Next
 		case rec.Token != nil && withSecret:
 			return s.server.delete(ctx, id, nil)
 		case rec.Token != nil:
-			return 0, nil
+			return 0, concern
 		}
 	}
 	return 0, fmt.Errorf("mongostore: %w: the session was renewed again and again", ErrUnavailable)
