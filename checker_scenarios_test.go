@@ -249,7 +249,7 @@ func (a *actor) saved(t *told, number int) {
 	a.run.mu.Lock() // it may have been woken by time
 	defer a.run.mu.Unlock()
 	a.saving, t.end = 0, a.run.steps
-	t.concern = errors.As(t.err, new(mongo.WriteException)) && a.run.any(func(e event) bool {
+	t.concern = errors.As(t.err, new(mongo.WriteException)) && !errors.As(t.err, new(mongo.CommandError)) && a.run.any(func(e event) bool {
 		return e.actor == a && e.saving == number && e.fate == notReplicated
 	})
 }
