@@ -84,7 +84,7 @@ func contend(ctx context.Context, stores []*mongostore.Store) (failed int, err e
 	}
 	requests.Wait()
 	failed = int(failures.Load())
-	session, err := stores[0].New(requestWith(ctx, cookie), cookieName) //nolint:contextcheck // it is in the request
+	session, err := stores[0].New(requestWith(ctx, cookie), cookieName)
 	if want := 1 + contenders - failed; err == nil && len(session.Values) != want {
 		err = fmt.Errorf("the contended session has %d keys, and %d were stored", len(session.Values), want)
 	}
