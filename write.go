@@ -65,13 +65,12 @@ const forgetAfter = 5 * time.Minute
 // renewPlain gives a session with a plain id another one, that is, another record. (1) The successor is inserted pending,
 // which nobody sees. (2) The old record becomes a tombstone that names it. This commits the renewal: a later logout ends
 // the successor too. (3) The successor is activated. If the session has changed or ended, (2) misses.
-func (sv *saver) renewPlain(ctx context.Context, b basis, d *draft) (out outcome, err error) {
+func (sv *saver) renewPlain(ctx context.Context, b basis, d *draft) (outcome, error) {
 	st, server, now := sv.state, sv.store.server, sv.store.now()
 	st.next = token.Credentials{} // nobody can hold this id: another attempt takes another
 	pending := d.Record
 	pending.Expires, pending.Replaces, pending.Forget = time.Time{}, b.target.ID, now.Add(sv.store.cfg.Timeout+forgetAfter)
-	var concern error
-	out, concern = server.insert(ctx, &pending)
+	out, concern := server.insert(ctx, &pending)
 	switch {
 	case out == unknown: // perhaps it is stored, but it is never live, and goes by itself
 		return refused, concern
@@ -79,7 +78,7 @@ func (sv *saver) renewPlain(ctx context.Context, b basis, d *draft) (out outcome
 		return out, concern
 	}
 	tombstone := record.Record{UpdatedAt: now, Next: d.ID, By: d.Version, Forget: pending.Forget}
-	out, err = server.update(ctx, b.target.Match(sv.store.now()), &tombstone, record.Retire)
+	out, err := server.update(ctx, b.target.Match(sv.store.now()), &tombstone, record.Retire)
 	switch out {
 	case missed, refused:
 		_, _ = server.delete(ctx, d.ID, []byte{})

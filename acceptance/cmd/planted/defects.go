@@ -90,7 +90,7 @@ var defects = []defect{
 		{"write.go", "\tif old == nil || !old.Retired() || old.Next != pending.ID || old.By != pending.Version || old.By == 0 {\n\t\treturn nil, ErrNotFound\n\t}\n", "\t_ = old\n"},
 	}},
 	{"renewal of a plain id without a tombstone", []edit{
-		{"write.go", "\tout, err = server.update(ctx, b.target.Match(sv.store.now()), &tombstone, record.Retire)\n", "\t_ = tombstone\n\tn, err := server.delete(ctx, b.target.ID, []byte{})\n\tout := missed\n\tif n > 0 {\n\t\tout = written\n\t}\n"},
+		{"write.go", "\tout, err := server.update(ctx, b.target.Match(sv.store.now()), &tombstone, record.Retire)\n", "\t_ = tombstone\n\tn, err := server.delete(ctx, b.target.ID, []byte{})\n\tout = missed\n\tif n > 0 {\n\t\tout = written\n\t}\n"},
 	}},
 	{"logout that does not follow a tombstone", []edit{
 		{"end.go", "\t\t\tid = rec.Next\n", "\t\t\treturn 0, nil\n"},
