@@ -278,7 +278,7 @@ func (s *Store) optionsIn(rec *record.Record, plain bson.RawValue) sessions.Opti
 	_ = setAttributes(&options, rec.Cookie)
 	decoded := options
 	session := sessions.Session{Options: &decoded, Values: make(map[any]any)}
-	if s.payloads.keepOptions() && s.payloads.decode(plain, &session) == nil {
+	if s.payloads.decode(plain, &session) == nil { // which may set options
 		return *session.Options
 	}
 	return options

@@ -23,7 +23,8 @@ func (s *Store) refuse(ctx context.Context, r *http.Request, w http.ResponseWrit
 	copied := *session
 	copied.Values = nil
 	e, err := s.end(ctx, r, w, &copied, new(state), *session.Options)
-	return e, errors.Join(refusal, err)
+	e.Err = errors.Join(refusal, err)
+	return e, e.Err
 }
 
 // end deletes the session, and those that the request's cookies prove. The cookie is expired whatever becomes of that.

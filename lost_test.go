@@ -2,6 +2,7 @@ package mongostore
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/gorilla/sessions"
 	"github.com/mongostore/mongostore/internal/record"
+	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
 // These tests stand between the store and its backend, to lose or delay one command.
@@ -24,7 +26,9 @@ type hooked struct {
 
 func newHooked(t *testing.T, cfg *Config) *hooked {
 	t.Helper()
-	cfg.PayloadCodec = JSONCodec{}
+	if cfg.PayloadCodec == nil {
+		cfg.PayloadCodec = JSONCodec{}
+	}
 	store, err := NewMemory(cfg, make([]byte, 32))
 	if err != nil {
 		t.Fatal(err)
@@ -183,26 +187,95 @@ func TestR09AHolderOfTheLockThatHangsIsWaitedForOnce(t *testing.T) {
 	})
 }
 
-func TestR05ALogoutOfABusyObjectExpiresTheCookie(t *testing.T) {
+// The update was done and its connection broke; the second one misses, and no majority acknowledges what it saw.
+func TestR13AWriteConcernErrorBesideALostAnswerIsReturned(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
+	for _, renew := range []bool{false, true} {
 		h := newHooked(t, &Config{})
 		first := h.load(nil)
 		first.Values["k"] = "0"
-		busy := h.load(first.saved())
-		h.update = func(func() (bool, error)) (bool, error) {
-			time.Sleep(h.store.cfg.Timeout) //nolint:forbidigo // in a bubble
-			return false, errTimedOut
+		v := h.load(first.saved())
+		v.Values["k"] = "1"
+		if renew {
+			h.store.Regenerate(v.Session)
 		}
-		busy.Values["k"] = "1"
-		go func() { _ = busy.Save(busy.r, httptest.NewRecorder()) }()
-		synctest.Wait()
-		w := httptest.NewRecorder()
-		busy.Options.MaxAge = -1
-		err := busy.Save(busy.r, w)
-		if c := cookieOf(w.Header()); c == nil || c.MaxAge >= 0 {
-			t.Errorf("logout: %v, and the cookie is %v, want it expired", err, c)
+		updates := 0
+		h.update = func(do func() (bool, error)) (bool, error) {
+			done, _ := do()
+			if updates++; updates == 1 {
+				return false, errBroken
+			}
+			return done, errNotReplicated(done)
 		}
-		time.Sleep(2 * h.store.cfg.Timeout) //nolint:forbidigo // in a bubble
-	})
+		if err := v.Save(v.r, httptest.NewRecorder()); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("renewed %v: Save: %v, and no majority has it", renew, err)
+		}
+	}
+}
+
+// remembering is a codec that is no RecordCodec and decodes options all the same.
+type remembering struct{ JSONCodec }
+
+func (c remembering) Decode(value bson.RawValue, session *sessions.Session) error {
+	err := c.JSONCodec.Decode(value, session)
+	if session.Values["remember"] != nil {
+		session.Options.MaxAge, session.Options.Path = 90*86400, "/kept"
+	}
+	return err
+}
+
+func TestR09OptionsThatACodecDecodesStayInAMerge(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []OnConflict{OnConflictMerge, OnConflictOverwrite, OnConflictFail} {
+		h := newHooked(t, &Config{OnConflict: mode, PayloadCodec: remembering{}})
+		first := h.load(nil)
+		first.Values["remember"], first.Options.Path = "yes", "/kept"
+		cookie := first.saved()
+		a, b, c := h.load(cookie), h.load(cookie), h.load(cookie)
+		a.Values["a"] = "1"
+		a.saved()
+		b.Values["b"] = "1"
+		if got := b.saved(); got == nil || got.MaxAge != 90*86400 || got.Path != "/kept" {
+			t.Errorf("%v: the cookie is %v", mode, got)
+		}
+		c.Options.MaxAge = 60
+		c.saved()
+	}
+}
+
+func TestR17TheEventOfASaveThatAnotherRequestOvertookIsOfItsSession(t *testing.T) {
+	t.Parallel()
+	var events []Event
+	h := newHooked(t, &Config{Observe: func(_ context.Context, e Event) { events = append(events, e) }})
+	first := h.load(nil)
+	first.Values["k"] = "0"
+	cookie := first.saved()
+	v, other := h.load(cookie), h.load(cookie)
+	v.Values["k"] = "1"
+	h.update = func(func() (bool, error)) (bool, error) { return false, errTimedOut }
+	_ = v.Save(v.r, httptest.NewRecorder())
+	h.update = nil
+	h.store.Regenerate(other.Session)
+	other.saved()
+	events = nil
+	err := v.Save(v.r, httptest.NewRecorder())
+	if !errors.Is(err, ErrNotFound) || len(events) != 1 || events[0].Op != OpUpdate || events[0].ID != first.ID {
+		t.Errorf("Save: %v, events %+v", err, events)
+	}
+}
+
+func TestR17ARefusedLogoutIsNoSuccess(t *testing.T) {
+	t.Parallel()
+	var events []Event
+	h := newHooked(t, &Config{Observe: func(_ context.Context, e Event) { events = append(events, e) }})
+	first := h.load(nil)
+	first.Values["k"] = "0"
+	v := h.load(first.saved())
+	copied := *v.Session
+	copied.Options.MaxAge = -1
+	events = nil
+	err := h.store.Save(v.r, httptest.NewRecorder(), &copied)
+	if err == nil || len(events) != 1 || events[0].Err == nil {
+		t.Errorf("Save: %v, events %+v", err, events)
+	}
 }

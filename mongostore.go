@@ -255,7 +255,7 @@ func (s *Store) Save(r *http.Request, w http.ResponseWriter, session *sessions.S
 // save is Save of a session with a state. When it returns, the session is unlocked: Config.Observe may ask for its Record.
 func (s *Store) save(ctx context.Context, r *http.Request, w http.ResponseWriter, session *sessions.Session, st *state) (Event, error) {
 	if err := st.lock(ctx, s.cfg.Timeout/2); err != nil {
-		return s.refuse(ctx, r, w, session, err)
+		return Event{}, err
 	}
 	defer st.mu.Unlock()
 

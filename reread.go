@@ -130,7 +130,7 @@ func (sv *saver) goOn(ctx context.Context, b basis, verdict plan.Verdict, own *a
 		sv.state.startsOver()
 		return b, nil
 	case plan.Renewed:
-		return sv.startOver(rec)
+		return sv.startOver(b, rec)
 	case plan.Overtaken:
 		return b, sv.overtaken(own)
 	case plan.Mine:
@@ -145,11 +145,11 @@ func (sv *saver) goOn(ctx context.Context, b basis, verdict plan.Verdict, own *a
 }
 
 // startOver lets a login that lost to another login of the visitor store a record of its own. All else has ended.
-func (sv *saver) startOver(rec *record.Record) (basis, error) {
+func (sv *saver) startOver(b basis, rec *record.Record) (basis, error) {
 	st := sv.state
 	login := sv.renew && sv.store.cfg.UserID != nil && st.base != nil && st.base.User == "" && rec.User != ""
 	if !login || sv.store.userOf(sv.session, "") == "" {
-		return basis{}, errEnded
+		return b, errEnded
 	}
 	st.startsOver()
 	return sv.absent(), nil
@@ -187,7 +187,7 @@ func (sv *saver) recover(ctx context.Context, b basis, own *attempt, rec *record
 			return b, err
 		}
 		rec, concern = active, err
-	case sv.conflicts == 0, b.source == plan.Absent: // no write has waited until a majority has it, so write it once more
+	default: // a majority may not have it yet, so write it once more
 		out, err := sv.store.server.update(ctx, rec.Match(sv.store.now()), rec, record.Edit)
 		if out != written { // if it missed, the next write finds out why
 			return b, err
