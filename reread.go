@@ -177,7 +177,7 @@ func (sv *saver) overtaken(own *attempt) error {
 
 // recover goes on from the record that an attempt wrote. What the application has changed since are changes to that.
 func (sv *saver) recover(ctx context.Context, b basis, own *attempt, rec *record.Record) (basis, error) {
-	concern := b.concern
+	var concern error
 	switch {
 	case rec.Retired():
 		pending := own.snapshot.Record
