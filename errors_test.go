@@ -178,7 +178,7 @@ func TestR21TheDriversErrorsStayInTheChain(t *testing.T) {
 	v.Values["n"] = hush
 
 	mongostore.SetTimeout(p.flaky, scant)
-	p.proxy.DropReplies("update", 100)
+	p.proxy.DropReplies("update", 1<<30)
 	err := v.save()
 	wantOnly(t, "lost answers", err, mongostore.ErrUnavailable)
 	wantSilent(t, "lost answers", err, p.flaky, v)
