@@ -192,7 +192,7 @@ func (sv *saver) recover(ctx context.Context, b basis, own *attempt, rec *record
 		if out != written { // if it missed, the next write finds out why
 			return b, err
 		}
-		concern = err
+		concern = errors.Join(b.concern, err)
 	}
 	b.base, b.ours = own.own, nil
 	merged, _, err := sv.mergeWith(b, own.snapshot.plain)
