@@ -89,6 +89,14 @@ func (h *hooked) load(cookie *http.Cookie) turn {
 	return turn{session, h, r}
 }
 
+// start stores a session, and returns the request that did and its cookie.
+func (h *hooked) start() (first turn, cookie *http.Cookie) {
+	h.Helper()
+	first = h.load(nil)
+	first.Values["k"] = "0"
+	return first, first.saved()
+}
+
 // saved saves the session, and returns the cookie that this sets.
 func (t turn) saved() *http.Cookie {
 	t.h.Helper()
@@ -122,9 +130,7 @@ func TestR10ALoginOfAnImportWhoseFirstInsertComesAfterALogoutLetsNobodyIn(t *tes
 func TestR13ALoginBesideAnotherOneLooksForItsInsertToo(t *testing.T) {
 	t.Parallel()
 	h := newHooked(t, &Config{UserID: func(s *sessions.Session) string { user, _ := s.Values["user"].(string); return user }})
-	first := h.load(nil)
-	first.Values["k"] = "0"
-	cookie := first.saved()
+	_, cookie := h.start()
 	a, b := h.load(cookie), h.load(cookie)
 	for _, login := range []turn{a, b} {
 		login.Values["user"] = "ann"
@@ -157,9 +163,7 @@ func TestR09AHolderOfTheLockThatHangsIsWaitedForOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHooked(t, &Config{})
-		first := h.load(nil)
-		first.Values["k"] = "0"
-		cookie := first.saved()
+		first, cookie := h.start()
 		other := newHooked(t, &Config{}) // another process
 		other.Backend = h.Backend
 		change := func(value string) {
@@ -192,9 +196,8 @@ func TestR13AWriteConcernErrorBesideALostAnswerIsReturned(t *testing.T) {
 	t.Parallel()
 	for _, renew := range []bool{false, true} {
 		h := newHooked(t, &Config{})
-		first := h.load(nil)
-		first.Values["k"] = "0"
-		v := h.load(first.saved())
+		_, cookie := h.start()
+		v := h.load(cookie)
 		v.Values["k"] = "1"
 		if renew {
 			h.store.Regenerate(v.Session)
@@ -247,9 +250,7 @@ func TestR17TheEventOfASaveThatAnotherRequestOvertookIsOfItsSession(t *testing.T
 	t.Parallel()
 	var events []Event
 	h := newHooked(t, &Config{Observe: func(_ context.Context, e Event) { events = append(events, e) }})
-	first := h.load(nil)
-	first.Values["k"] = "0"
-	cookie := first.saved()
+	first, cookie := h.start()
 	v, other := h.load(cookie), h.load(cookie)
 	v.Values["k"] = "1"
 	h.update = func(func() (bool, error)) (bool, error) { return false, errTimedOut }
@@ -268,14 +269,34 @@ func TestR17ARefusedLogoutIsNoSuccess(t *testing.T) {
 	t.Parallel()
 	var events []Event
 	h := newHooked(t, &Config{Observe: func(_ context.Context, e Event) { events = append(events, e) }})
-	first := h.load(nil)
-	first.Values["k"] = "0"
-	v := h.load(first.saved())
+	_, cookie := h.start()
+	v := h.load(cookie)
 	copied := *v.Session
 	copied.Options.MaxAge = -1
 	events = nil
 	err := h.store.Save(v.r, httptest.NewRecorder(), &copied)
 	if err == nil || len(events) != 1 || events[0].Err == nil {
 		t.Errorf("Save: %v, events %+v", err, events)
+	}
+}
+
+// A session object keeps no more lost writes than that, and still knows the last one again.
+func TestR13LostWritesWithoutEndAreBounded(t *testing.T) {
+	t.Parallel()
+	h := newHooked(t, &Config{})
+	_, cookie := h.start()
+	v := h.load(cookie)
+	h.update = func(func() (bool, error)) (bool, error) { return false, errTimedOut }
+	for i := range 40 {
+		v.Values["k"] = i
+		_ = v.Save(v.r, httptest.NewRecorder())
+	}
+	if n := UnknownWrites(h.store, v.Session); n != 16 {
+		t.Errorf("%d writes are kept", n)
+	}
+	h.update = nil
+	v.saved()
+	if got := h.load(cookie); got.Values["k"] != 39.0 {
+		t.Errorf("the session holds %v", got.Values)
 	}
 }
